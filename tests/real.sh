@@ -105,18 +105,15 @@ done
 part "the demo pages in Chromium" \
   node tests/browser/demo.mjs "${demo_nodes[@]}"
 
-# A node with the README's settings, and another one.
-rules=$(sed -n "s/^ *--set '\(rules=.*\)' &$/\1/p" README.md)
+# Two nodes with history and presence of chat:*.
+rules='rules=[{pattern="chat:*",history={size=200,age="10m"},presence=true},{pattern="**"}]'
 for name in f e; do
   other=${public-} public=$(free_port) internal=$(free_port)
   "$binary" --set server.listen=127.0.0.1:"$public" --set internal.listen=127.0.0.1:"$internal" \
-    --set broker.url=redis://127.0.0.1:"$redis_port" --set broker.prefix=readme: --set "$rules" 2>"$scratch/node-$name.log" &
+    --set broker.url=redis://127.0.0.1:"$redis_port" --set broker.prefix=sse: --set "$rules" 2>"$scratch/node-$name.log" &
   children+=($!)
   until_ok 10 "$binary" health --ready --set internal.listen=127.0.0.1:"$internal"
 done
-part "the README's JavaScript in a demo page's console" \
-  node tests/browser/readme.mjs "http://127.0.0.1:$public" "http://127.0.0.1:$internal"
-
 part "EventSource in Chromium, two nodes" \
   node tests/browser/sse.mjs "http://127.0.0.1:$public" "http://127.0.0.1:$internal" "http://127.0.0.1:$other"
 
@@ -140,14 +137,17 @@ for key in "" "--set=internal.api_key=$api_key"; do
   public=$(free_port) internal=$(free_port)
   "$binary" --set server.listen=127.0.0.1:"$public" --set internal.listen=127.0.0.1:"$internal" ${key:+"$key"} \
     --set broker.url=redis://127.0.0.1:"$redis_port" --set broker.prefix=operator: --set drain.delay=1s --set drain.period=2s \
-    --set 'rules=[{pattern="chat:*",history={size=200,age="10m"},presence=true},{pattern="**"}]' 2>"$scratch/node-$public.log" &
+    --set "$rules" 2>"$scratch/node-$public.log" &
   children+=($!)
   until_ok 10 "$binary" health --ready --set internal.listen=127.0.0.1:"$internal"
   operated+=("http://127.0.0.1:$public" "http://127.0.0.1:$internal")
 done
 part "the operator's page in Chromium" node tests/browser/operator.mjs "${operated[@]:0:2}" "${operated[3]}" "$api_key"
 
-part "code blocks of the documentation" env TIDEGATE="$binary" python3 tests/snippets/main.py
+part "JavaScript of docs/CLIENTS.md in Chromium, with a node that is killed" \
+  node tests/browser/clients.mjs "$binary" "redis://127.0.0.1:$redis_port"
+
+part "code blocks of the documentation, the README's tour among them" env TIDEGATE="$binary" python3 tests/snippets/main.py
 
 part "load tests: k6, rolling restart, seeded faults" env TIDEGATE="$binary" tests/load.sh
 

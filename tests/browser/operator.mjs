@@ -8,11 +8,13 @@
 // /usr/bin/chromium. Exit code 0: all checks passed; 1: a check failed.
 
 import assert from 'node:assert/strict';
+import axe from 'axe-core';
 import { checks, launch, TIMEOUT } from './pages.mjs';
 
 const [node, internal, keyed, key] = process.argv.slice(2).map((url) => url.replace(/\/$/, ''));
 if (!key) { console.error('usage: node operator.mjs URL_OF_NODE ITS_INTERNAL_LISTENER INTERNAL_LISTENER_WITH_A_KEY KEY'); process.exit(1); }
 
+const PHONE = { width: 390, height: 844 };
 const { check, failed } = checks();
 const { open, close, errors } = await launch();
 /** What a browser reports by itself: the statuses that the page shows, and requests to a node that exited. */
@@ -107,6 +109,19 @@ try {
     await locked.locator('#publish').getByLabel('Channel').fill('news');
     await locked.getByRole('button', { name: 'Publish' }).click();
     await shows(locked, 'publish-answer', /key is missing/);
+  });
+  await check('the page is accessible, light and dark, and fits a phone', async () => {
+    await locked.evaluate(axe.source);
+    for (const colorScheme of ['light', 'dark']) {
+      await locked.emulateMedia({ colorScheme });
+      const { violations } = await locked.evaluate(() => window.axe.run({ resultTypes: ['violations'] }));
+      const found = violations.map(({ id, nodes }) => `${id} (${nodes.map(({ target }) => target).join(', ')})`);
+      assert.equal(found.join('; '), '', colorScheme);
+    }
+    const desktop = locked.viewportSize();
+    await locked.setViewportSize(PHONE);
+    assert.ok(await locked.evaluate(() => document.documentElement.scrollWidth) <= PHONE.width, 'it is wider than a phone');
+    await locked.setViewportSize(desktop);
   });
   await check('the key gives access, and stays in the tab only', async () => {
     await locked.getByLabel('API key').fill(key);

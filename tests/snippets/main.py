@@ -33,10 +33,8 @@ CLIENT = "web/client/test/readme.test.mjs runs it"
 # Page and first line (with VERSION in place of a version), and why it is not run here.
 ELSEWHERE = {
     ("README.md", "make run     # builds and starts a node on http://127.0.0.1:8080 with demo pages; needs no Redis"): MAKE,
-    ("README.md", 'var news = new WebSocket("ws://127.0.0.1:8080/ws/news");   // var: it can be pasted again'): BROWSER
-    + "tests/browser/readme.mjs",
-    ("README.md", "var position;   // of the last publication that this client has; pasting this line again keeps it"): BROWSER
-    + "tests/browser/readme.mjs",
+    ("docs/CLIENTS.md", 'import { connect } from "tidegate";'): BROWSER + "tests/browser/clients.mjs",
+    ("docs/CLIENTS.md", "function follow(url, channel, load, show) {"): BROWSER + "tests/browser/clients.mjs",
     ("docs/protocol/server-sent-events.md", 'var news = new EventSource("http://127.0.0.1:8080/sse/news");'): BROWSER
     + "tests/browser/sse.mjs",
     ("web/client/README.md", 'import { connect } from "tidegate";'): CLIENT,
@@ -137,7 +135,7 @@ def main():
                 passes(block, CHECKS[block.language], block)
         elif block.language in CHECKS:
             passes(block, CHECKS[block.language], block)
-        elif block.language == "sh" and block.page in shell.TOURS:
+        elif block.page in shell.TOURS and block.language in shell.TOURS[block.page].languages:
             tours.setdefault(block.page, []).append(block)
         else:
             faults.append(f"{block}: nothing runs this block of {block.language or 'no language'}")

@@ -5,10 +5,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-SECONDS_MAX = 90
+SECONDS_MAX = 120
+CONSOLE_PROGRAM = str(Path(__file__).resolve().parents[1] / "browser/console.mjs")
 
 
 @dataclass(frozen=True)
@@ -17,18 +18,46 @@ class Tour:
 
     expected: tuple
     before: str = ""
+    # Whether the test waits until each command in the background is ready. False: the page's commands do.
+    waits: bool = True
+    # What must be printed once only.
+    once: tuple = ()
+    # The page in whose console JavaScript is pasted.
+    console: str = ""
+    # What the console must print after a block, by the block's first line.
+    console_prints: dict = field(default_factory=dict)
+
+    @property
+    def languages(self):
+        return ("sh", "js") if self.console else ("sh",)
 
 
 TOURS = {
-    "README.md": Tour(expected=(
-        '"text":"high water"', '"text":"the tide is in"', '"data":{"level":3.2}',  # the subscriber
-        r"\d+-\d+\n",  # FCALL's answer
-        r"eyJ[\w-]+\.[\w-]+\.[\w-]+\n",
-        "subscribe +yes", "publish +no",
-    )),
+    "README.md": Tour(
+        waits=False,
+        expected=(
+            r"^\d+-\d+$",  # FCALL's answer
+            r'\{"position":"\d+-2"\}',  # the API's answer
+            "subscribe +yes", "publish +no",
+            r'"members":\[.*"user":"ada"',
+        ),
+        once=('console: chat: "published while the node was dead"', 'console: chat: "hello from the console"'),
+        console="http://127.0.0.1:8080/",
+        console_prints={
+            'var { connect } = await import("/demo/tidegate.js");': (
+                "state: open", r'chat: \{"level":3.2\}', 'chat: "high water"', 'chat: "hello from the console"'),
+            "kill -9 $first": (
+                "state: waiting", "state: open", 'chat: "published while the node was dead"', "news: something may be missing: reconnected"),
+            """export TIDEGATE__AUTH__KEYS='[{ alg = "HS256", secret = "thirty-two bytes or more, at random" }]'""": ("joined: ada",),
+        },
+    ),
     "docs/operating/keys.md": Tour(
         before="export API_KEY=0123456789abcdef0123456789abcdef\ntidegate --set internal.api_key=$API_KEY &\n",
         expected=('"disconnected":0',),
+    ),
+    "docs/CLIENTS.md": Tour(
+        before="tidegate --set broker.url=redis://127.0.0.1:6379 &\ntidegate subscribe news --set broker.url=redis://127.0.0.1:6379 &\n",
+        expected=(r'"channels":\[\]', "tidegate:news", "can you hear me", "subscribe +yes"),
     ),
 }
 
@@ -61,11 +90,41 @@ def ready(command):
         return f'until [ "$(redis-cli PUBSUB NUMSUB tidegate:{channel} | tail -n 1)" -gt 0 ]; do sleep 0.05; done\n'
     internal = re.search(r"internal\.listen=(\S+)", command)
     address = internal[1] if internal else "127.0.0.1:9090"
-    until = f"until tidegate health --ready --set internal.listen={address} >/dev/null 2>&1; do sleep 0.05; done\n"
-    if "history=" in command:
-        # Other rules hold a moment later, on all nodes and in Redis at once.
-        until += 'until [ -n "$(redis-cli FCALL tidegate_publish 1 tidegate:chat:before 0)" ]; do sleep 0.05; done\n'
-    return until
+    return f"until tidegate health --ready --set internal.listen={address} >/dev/null 2>&1; do sleep 0.05; done\n"
+
+
+CONSOLE = """node "$CONSOLE_PROGRAM" {url} "$SCRATCH/console" &
+disown
+until [ -S "$SCRATCH/console" ]; do sleep 0.05; done
+"""
+
+
+def in_console(path, file):
+    """Sends the file to the console, which fails where it throws or does not print what is expected."""
+    return f'curl --silent --show-error --fail-with-body --unix-socket "$SCRATCH/console" http://console/{path} --data-binary @{file}\n'
+
+
+def steps(blocks, tour, scratch):
+    """The commands of all blocks, in order."""
+    unused, has_console = dict(tour.console_prints), False
+    for number, block in enumerate(blocks):
+        if block.language == "js":
+            if not has_console:
+                yield CONSOLE.format(url=tour.console)
+                has_console = True
+            file = scratch / f"{number}.js"
+            file.write_text(block.text)
+            yield in_console("paste", file)
+        elif tour.waits:
+            for command in commands(block.text):
+                yield f"{command}\n{ready(command)}"
+        else:
+            yield block.text
+        for place, pattern in enumerate(unused.pop(block.text.split("\n", 1)[0], ())):
+            file = scratch / f"{number}-{place}.pattern"
+            file.write_text(pattern)
+            yield in_console("prints", file)
+    assert not unused, f"no block begins with {', '.join(unused)}"
 
 
 def isolation():
@@ -87,17 +146,24 @@ def take(binary, blocks, tour):
         release.joinpath("tidegate").symlink_to(binary)
         release.joinpath("cargo").symlink_to("/bin/true")
         script = LOOPBACK_UP + REDIS + "set -em\n"
-        for command in [*commands(tour.before), *(each for block in blocks for each in commands(block.text))]:
+        for command in commands(tour.before):
             script += f"{command}\n{ready(command)}"
+        script += "".join(steps(blocks, tour, Path(scratch)))
         # Nothing in the background may keep the output open.
         script += "set +m\nexit 0\n"
-        environment = {**os.environ, "PATH": f"{release}:{os.environ['PATH']}", "SCRATCH": scratch}
+        environment = {**os.environ, "PATH": f"{release}:{os.environ['PATH']}", "SCRATCH": scratch, "CONSOLE_PROGRAM": CONSOLE_PROGRAM}
         with open(Path(scratch, "output"), "w+") as output:
-            done = subprocess.run([*isolated, "bash", "-c", script], cwd=scratch, env=environment, stdin=subprocess.DEVNULL,
-                                  stdout=output, stderr=subprocess.STDOUT, timeout=SECONDS_MAX, check=False)
+            try:
+                ended = subprocess.run([*isolated, "bash", "-c", script], cwd=scratch, env=environment, stdin=subprocess.DEVNULL,
+                                       stdout=output, stderr=subprocess.STDOUT, timeout=SECONDS_MAX, check=False)
+                end = f"exit code {ended.returncode}" if ended.returncode else None
+            except subprocess.TimeoutExpired:
+                end = f"not done after {SECONDS_MAX} s"
             output.seek(0)
             printed = output.read()
-    assert done.returncode == 0, f"exit code {done.returncode}:\n{printed}"
+    assert end is None, f"{end}:\n{printed}"
     for expected in tour.expected:
-        assert re.search(expected, printed), f"{expected} is not printed:\n{printed}"
+        assert re.search(expected, printed, re.MULTILINE), f"{expected} is not printed:\n{printed}"
+    for once in tour.once:
+        assert len(re.findall(once, printed)) == 1, f"{once} is not printed once:\n{printed}"
     return None
