@@ -8,6 +8,7 @@
 export K6_NO_USAGE_REPORT = true
 
 run:
+	web/demo/yjs/build.sh
 	cargo run --release
 
 check: lint doc unit

@@ -51,6 +51,7 @@ join() {
 
 # Compiling does not need the installed tools. The setup runs in the foreground, because it may ask for a password. One
 # command compiles all suites, so that they share the cores.
+web/demo/yjs/build.sh
 begin compiling cargo test --workspace --no-run
 stage setup tests/setup.sh
 join compiling

@@ -52,7 +52,7 @@ const README_LEADS_WITH: [&str; 8] = [
     "make run",
     "make test",
     "A fresh machine needs",
-    "docs/images/demo.png",
+    "docs/images/demo.webp",
     "## Five minutes",
     "make bench",
 ];

@@ -1,6 +1,6 @@
 // Board: finished strokes on a channel with history; cursors, and strokes in the making, on a `latest` channel.
 
-import { $, colour, eachFrame, fit, follow, make, me, nameField, newId, open, showShell, styleColour, tint } from '/demo/page.js';
+import { $, colour, eachFrame, fit, make, me, nameField, newId, open, showShell, styleColour, tint } from '/demo/page.js';
 import { Peers } from '/demo/peers.js';
 
 const WIDTH = 1200, HEIGHT = 900;      // of the board, whatever the window's size
@@ -31,7 +31,7 @@ function isStroke(data) {
   return typeof data?.id === 'string' && Object.hasOwn(COLOURS, data.pen) && data.width > 0 && data.width <= 100 &&
     Array.isArray(data.points) && data.points.every((point) => Array.isArray(point) && point.every(Number.isFinite));
 }
-follow(client, CHANNEL, STROKES_MAX, take);
+client.subscribe(CHANNEL, { last: STROKES_MAX }, take);
 
 function begin(point) {
   current = { id: newId(), pen, width: Number($('width').value), points: [point] };

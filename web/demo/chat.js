@@ -1,6 +1,6 @@
 // Chat: rooms with history, who is here, typing, read receipts. Each room is a channel of messages and a channel of announcements.
 
-import { $, clock, follow, make, me, nameField, newId, onReconnect, open, payloadText, printable, showShell, stored, tint } from '/demo/page.js';
+import { $, clock, make, me, nameField, newId, onReconnect, open, payloadText, printable, showShell, stored, tint } from '/demo/page.js';
 import { Peers } from '/demo/peers.js';
 
 const ROOMS = ['harbour', 'lighthouse', 'beach'];
@@ -28,10 +28,9 @@ class Room {
     this.link.href = `#${encodeURIComponent(name)}`;
     this.badge = make('span', 'badge');
     this.link.append(make('bdi', '', name), this.badge);
-    follow(client, this.channel, HISTORY, (publication) => this.take(publication), (subscription) => {
-      subscription.on('subscribed', () => { if (this === room) countSessions(); });
-      subscription.on('gap', () => this.divide('Messages may be missing here: the node could not prove that none is.'));
-    });
+    const subscription = client.subscribe(this.channel, { last: HISTORY }, (publication) => this.take(publication));
+    subscription.on('subscribed', () => { if (this === room) countSessions(); });
+    subscription.on('gap', () => this.divide('Messages may be missing here: the node could not prove that none is.'));
   }
 
   take(publication) {
@@ -245,6 +244,7 @@ document.addEventListener('visibilitychange', () => {
   room.peers.announce();
 });
 
+let shownOthers, counting;
 function showPeers() {
   if (!room?.peers) return;
   const others = [...room.peers.others.values()].sort((a, b) => a.name.localeCompare(b.name));
@@ -253,6 +253,11 @@ function showPeers() {
     item.append(tint(make('bdi', 'who', name), name), make('span', 'soft', note));
     return item;
   };
+  if (others.length !== shownOthers) {
+    shownOthers = others.length;
+    clearTimeout(counting);
+    counting = setTimeout(countSessions, 300);
+  }
   $('here').replaceChildren(entry(me.name, 'you'), ...others.map((it) => entry(it.name, it.typing ? 'types …' : '')));
   const typing = others.filter((it) => it.typing).map((it) => it.name);
   $('typing').textContent = !typing.length ? '' : typing.length === 1 ? `${typing[0]} is typing …` : `${typing.slice(0, 3).join(', ')} are typing …`;
@@ -294,7 +299,6 @@ setInterval(() => document.hidden || countSessions(), 5000);
 onReconnect(async (gone) => {
   for (const it of rooms.values()) it.caughtUp = 0;
   const divider = room.divide(`Reconnected after ${gone.toFixed(1)} s`);
-  room.peers.announce({ hello: true });
   const { caughtUp } = await client.presence(room.channel).then(() => room, () => room);   // answered after what was missed
   if (divider.node) divider.node.firstElementChild.textContent += caughtUp ? `, ${caughtUp} missed message${caughtUp === 1 ? '' : 's'} caught up` : ', nothing missed';
 });

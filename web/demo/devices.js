@@ -1,6 +1,6 @@
 // Devices: status in, commands out. One of the windows that are looked at plays the devices.
 
-import { $, clock, follow, make, me, newId, open, showShell } from '/demo/page.js';
+import { $, clock, make, me, newId, open, showShell } from '/demo/page.js';
 import { Peers } from '/demo/peers.js';
 
 const STATUS = 'demo:live:devices', COMMANDS = 'demo:devices:commands';
@@ -142,7 +142,7 @@ const READINGS = {
 };
 
 /** Every window executes the commands, so that any of them can go on playing the devices. */
-follow(client, COMMANDS, COMMANDS_KEPT, ({ data }) => {
+client.subscribe(COMMANDS, { last: COMMANDS_KEPT }, ({ data }) => {
   const device = played.get(data?.device);
   if (!device || typeof data.set !== 'object' || data.set === null) return;
   row('out', COMMANDS, data);

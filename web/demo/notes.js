@@ -3,12 +3,11 @@
 // Updates are binary publications on one channel. A snapshot on another one holds the whole document, and the position of the
 // last update in it, so that a window that comes later reads one snapshot and a few updates.
 
-import { $, follow, make, me, nameField, open, tint } from '/demo/page.js';
+import { $, make, me, nameField, open, tint } from '/demo/page.js';
 import { Peers } from '/demo/peers.js';
 
 const SNAPSHOT_AFTER = 25;             // updates
 const SNAPSHOT_BYTES_MAX = 45_000;     // in base64 it has to fit into a publication of 64 KiB
-const KEPT = 500;                      // updates read where there is no snapshot
 const SEND_EVERY = 100;                // milliseconds, so that a fast typist's changes travel together
 
 const box = $('text');
@@ -39,7 +38,7 @@ async function start() {
     if (typeof snapshot?.state === 'string') apply(Uint8Array.from(atob(snapshot.state), (char) => char.charCodeAt(0)));
     subscription?.unsubscribe();
     sinceSnapshot = 0;
-    subscription = snapshot?.position ? client.subscribe(UPDATES, { since: snapshot.position }, take) : await follow(client, UPDATES, KEPT, take);
+    subscription = client.subscribe(UPDATES, { since: snapshot?.position ?? 'first' }, take);
     subscription.on('gap', resynchronise);
   }
 

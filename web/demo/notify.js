@@ -1,6 +1,6 @@
 // Notifications: a channel for each user, with notifications and what of them was read. Each window is a device of the user.
 
-import { $, clock, follow, make, me, nameField, newId, open, payloadText, printable, showShell, tint } from '/demo/page.js';
+import { $, clock, make, me, nameField, newId, open, payloadText, printable, showShell, tint } from '/demo/page.js';
 import { Peers } from '/demo/peers.js';
 
 const KEPT = 500;
@@ -9,12 +9,11 @@ const USERS = [...$('user').options].map(({ value }) => value);
 
 const client = open();
 const title = document.title;
-let user, peers, subscription, notes = new Map(), read = new Set(), turn = 0;
+let user, peers, subscription, notes = new Map(), read = new Set();
 
 const channelOf = (name) => `demo:notify:${name}`;
 
-async function signIn(name) {
-  const mine = ++turn;
+function signIn(name) {
   subscription?.unsubscribe();
   peers?.close();
   user = name;
@@ -25,9 +24,7 @@ async function signIn(name) {
   peers = new Peers(client, `demo:live:notify:${name}`, () => ({}), showDevices);
   showDevices();
   showShell($('shell'), channelOf(name), '{"text":"The tide turns at noon."}');
-  const subscribed = await follow(client, channelOf(name), KEPT, (publication) => mine === turn && take(publication));
-  if (mine === turn) subscription = subscribed;
-  else subscribed.unsubscribe();
+  subscription = client.subscribe(channelOf(name), { last: KEPT }, take);
 }
 
 /** A notification, or `{ read: [ids] }`. A service may publish any text. */

@@ -128,15 +128,6 @@ export function onLeave(listener) {
 /** Calls back after each reconnect, with the seconds without a connection. */
 export function onReconnect(listener) { reconnected.push(listener); }
 
-/** Subscribes to a channel beginning with its newest `count` publications. `prepare` gets each subscription before it delivers. */
-export async function follow(client, channel, count, listener, prepare = () => {}) {
-  const { publications, position } = await client.history(channel, { limit: count }).catch(() => ({ publications: [] }));   // it may keep none
-  for (const publication of publications) listener(publication);
-  const subscription = client.subscribe(channel, position ? { since: position } : {}, listener);
-  prepare(subscription);
-  return subscription;
-}
-
 /** The payload of a publication as text, for people. */
 export function payloadText(publication) {
   if (publication.bytes) return bytesText(publication.bytes);
@@ -161,13 +152,15 @@ export function clock(time) { return new Date(time).toTimeString().slice(0, 8); 
 let facts;
 const loadFacts = () => (facts ??= fetch('/demo/facts.json').then((answer) => answer.json()));
 
-/** Fills a section with the command that publishes `payload` to the channel through this node. */
+/** Fills a section with the commands that publish `payload` to the channel through this node. */
 export async function showShell(section, channel, payload) {
   const { command, prefix, api, needs_key: needsKey } = await loadFacts();
-  const key = needsKey ? ' -H "Authorization: Bearer $API_KEY"' : '';
-  const post = `curl${key} -d ${quoted(payload)} ${quoted(`${api}api/publish/${encodeURIComponent(channel).replaceAll('%3A', ':')}`)}`;
-  const lines = [['From the node’s own host:', post]];
-  if (command) lines.unshift([`Through the node’s Redis${'' /* a plain PUBLISH is not kept */}:`, `redis-cli${command === 'SPUBLISH' ? ' -c' : ''} FCALL tidegate_publish 1 ${quoted(prefix + channel)} ${quoted(payload)}`]);
+  const path = encodeURIComponent(channel).replaceAll('%3A', ':'), key = needsKey ? ' -H "Authorization: Bearer $API_KEY"' : '';
+  const lines = [
+    ['As a service on the node’s own host:', `curl${key} -d ${quoted(payload)} ${quoted(`${api}api/publish/${path}`)}`],
+  ];
+  // A plain PUBLISH is not kept.
+  if (command) lines.push(['As a service, through Redis:', `redis-cli${command === 'SPUBLISH' ? ' -c' : ''} FCALL tidegate_publish 1 ${quoted(prefix + channel)} ${quoted(payload)}`]);
   section.replaceChildren(make('h2', '', 'From a shell'));
   for (const [text, line] of lines) {
     const box = make('pre'), copy = make('button', 'small', 'Copy'), done = make('span', 'soft');

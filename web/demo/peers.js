@@ -10,7 +10,7 @@ const LISTEN_FOR = 900;           // before a window takes itself for the only o
 const ANSWER_WITHIN = 400;       // a newcomer's announcement is answered within this time, not by all windows at once
 
 export class Peers {
-  #client; #channel; #state; #changed; #timer; #answering; #subscription; #stay; #announcedAt = 0; #since = performance.now();
+  #client; #channel; #state; #changed; #timer; #answering; #subscription; #stay; #announcedAt = 0; #since = performance.now(); #followState;
   /** Id to `{ name, seen, … }` of the other windows. */
   others = new Map();
 
@@ -24,13 +24,15 @@ export class Peers {
     document.addEventListener('visibilitychange', this.#look);
     this.#timer = setInterval(() => { this.#forget(); this.announce(); }, ANNOUNCE_EVERY);
     this.#stay = onLeave(this.#leave);
+    this.#followState = client.on('state', (now) => { if (now === 'open') this.announce({ hello: true }); });
     this.announce({ hello: true });
   }
 
-  /** Publishes this window's state. A failure is of no consequence: the next announcement follows. */
+  /** Publishes this window's state, unless there is no connection. A failure is of no consequence: the next announcement follows. */
   announce(more = {}) {
     clearTimeout(this.#answering);
     this.#answering = undefined;
+    if (this.#client.state !== 'open') return;
     this.#announcedAt = performance.now();
     this.#client.publish(this.#channel, { id: me.id, name: me.name, hidden: document.hidden, ...this.#state(), ...more }).catch(() => {});
   }
@@ -52,6 +54,7 @@ export class Peers {
     this.#subscription.unsubscribe();
     clearInterval(this.#timer);
     this.#stay();
+    this.#followState();
     document.removeEventListener('visibilitychange', this.#look);
   }
 
