@@ -36,6 +36,8 @@ export const KEPT_MAX = 1_000;
 
 /** How long one command that subscribes many channels gets, in characters: below the smallest useful frame limit of a node. */
 export const BATCH_CHARS_MAX = 4_096;
+/** What each of its channels takes beside its name: a position, at most. */
+export const START_CHARS = 48;
 
 /** How many publications a subscription holds for an iterator that does not fetch them, or for an unfinished look into the past. */
 export const HELD_MAX = 10_000;

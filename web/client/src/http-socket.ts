@@ -3,16 +3,14 @@
  * To the core it is a WebSocket, so that reconnecting, resuming and resending are the same.
  */
 
-import { decodeBase64, type Wire } from "./payload.js";
-import { isNew } from "./position.js";
+import { decodeBase64, startOf, type Wire } from "./payload.js";
+import { isNew, isWhole } from "./position.js";
+import { createHttpRequests, path, Refused, REQUEST_TIMEOUT } from "./http-requests.js";
 import { readEvents, type ServerSentEvent } from "./event-stream.js";
 import type { WebSocketLike } from "./types.js";
 
 /** How publications come. */
 export type HttpTransport = "sse" | "poll";
-
-/** How long a request may take, in milliseconds; a poll as much longer as it waits. */
-const REQUEST_TIMEOUT = 15_000;
 
 /** How long the beginning of a stream may take. A proxy that buffers answers holds it back. */
 const STREAM_TIMEOUT = 5_000;
@@ -74,22 +72,14 @@ interface Stream {
   heardAt: number;
 }
 
-/** A request was answered with an error, or not by a node. */
-class Refused extends Error {
-  constructor(readonly status: number, readonly code: string | undefined, message: string) {
-    super(message);
-  }
-}
-
 /** `base`: the address of the node without `/ws`. */
 export function createHttpSocket(base: string, transport: HttpTransport, observer: Observer): WebSocketLike & { whenIdle(act: () => void): void } {
   const channels = new Map<string, Subscribed>();
-  const requests = new Set<AbortController>();
+  const http = createHttpRequests(base);
   let streams: Stream[] = [];
   let added: (Subscribed & { since?: string; last?: number })[] = [];
   let polls = 0;
   let turn: Subscribed[] = [];
-  let token: string | undefined;
   let greeted = false;
   let over = false;
   /** Publications go one after the other, so that they keep their order. */
@@ -100,7 +90,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
 
   function end() {
     over = true;
-    requests.forEach((request) => request.abort());
+    http.abort();
   }
 
   function lose(code: number, reason: unknown) {
@@ -117,44 +107,20 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     lose(status == 401 ? UNAUTHORIZED : status == 429 || status == 503 ? OVERLOADED : status ? FAULT : CUT, error);
   }
 
-  /** One request, from its beginning until `read` has read the answer. `timeout` 0: as long as it takes. */
-  async function request<T>(path: string, options: RequestInit, timeout: number, read: (response: Response) => Promise<T>, abort = new AbortController()): Promise<T> {
-    const timer = timeout && setTimeout(() => abort.abort(), timeout);
-    requests.add(abort);
-    try {
-      const headers = { ...options.headers, ...(token && { authorization: `Bearer ${token}` }) };
-      const response = await fetch(base + path, { cache: "no-store", ...options, headers, signal: abort.signal });
-      if (response.ok) return await read(response);
-      const { error } = await response.json().catch(() => ({}));
-      // Not a node but a proxy before it, which may have passed the request on.
-      if (!error && response.status >= 500) throw new Error(`answered with ${response.status}`);
-      throw new Refused(response.status, error?.code, error?.message ?? `answered with ${response.status}`);
-    } finally {
-      clearTimeout(timer);
-      requests.delete(abort);
-    }
-  }
-
-  const json = (path: string, timeout = REQUEST_TIMEOUT) => request(path, {}, timeout, (response) => response.json() as Promise<Wire>);
-  const path = (kind: string, channel: string, query: Wire = {}) => {
-    const given = Object.entries(query).filter(([, value]) => value != null);
-    return `/${kind}/${encodeURIComponent(channel)}${given.length ? `?${new URLSearchParams(given)}` : ""}`;
-  };
-
   function greet() {
     if (greeted || over) return;
     greeted = true;
     observer.works();
     receive({ type: "welcome", node: transport, session: "", ping_interval_ms: 25_000 });
-    if (token) authenticated();
+    if (http.token) authenticated();
   }
 
   function authenticated() {
-    receive({ type: "authenticated", id: 0, ...claims(token!) });
+    receive({ type: "authenticated", id: 0, ...claims(http.token!) });
   }
 
   /** Whether requests get through: a node refuses a stream without channels, in its own words. */
-  const check = () => json("/sse").catch((error) => {
+  const check = () => http.json("/sse").catch((error) => {
     if (!(error instanceof Refused) || !error.code) throw error;
   });
 
@@ -212,7 +178,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
         }
         if (event) push(event.name, JSON.parse(event.data));
       };
-      await request(address, {}, 0, ({ body }) => readEvents(body!, read), own.abort);
+      await http.request(address, {}, 0, ({ body }) => readEvents(body!, read), own.abort);
       lose(CUT, "the stream has ended");
     } catch (error) {
       if (own.abort.signal.aborted) return;
@@ -232,7 +198,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     try {
       const allowed = await Promise.all(own.channels.map(async (each) => {
         try {
-          await json(path("presence", each.channel));
+          await http.json(path("presence", each.channel));
         } catch (reason) {
           if (!(reason instanceof Refused)) throw reason;
           if (reason.status == 403) return refuse(each, reason.code!, reason.message), undefined;
@@ -280,17 +246,19 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
   /** Answers `subscribe`, delivers what the client wants of the past, and then what came meanwhile. */
   async function catchUp(subscribed: Subscribed & { since?: string; last?: number }) {
     const { channel, id, last } = subscribed;
-    let { since } = subscribed;
+    const { since } = subscribed;
+    const isFirst = since == "first";
     subscribed.held ??= [];
     let past: Wire[] = [];
     let answer: Wire | undefined;
     try {
       if (!subscribed.keepsNone) {
-        answer = await json(path("history", channel, { since, limit: since ? HISTORY_LIMIT : (last ?? 1) }));
-        past = since || last ? answer!.publications : [];
-        for (let page = answer!; since && page.more && answer!.recovered !== false; past.push(...page.publications)) {
-          page = await json(path("history", channel, { since: page.position, limit: HISTORY_LIMIT }));
-          answer!.position = page.position;
+        answer = await http.json(path("history", channel, { since: isFirst ? undefined : since, limit: since ? HISTORY_LIMIT : (last ?? 1) }));
+        past = since || last ? answer.publications : [];
+        if (isFirst) answer.recovered = isWhole(answer);
+        for (let page = answer; since && !isFirst && page.more && answer.recovered !== false; past.push(...page.publications)) {
+          page = await http.json(path("history", channel, { since: page.position, limit: HISTORY_LIMIT }));
+          answer.position = page.position;
         }
       }
     } catch (error) {
@@ -301,8 +269,9 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     }
     if (channels.get(channel) != subscribed) return;
     const recovered = since ? answer?.recovered !== false && !subscribed.keepsNone : undefined;
-    if (recovered === false) past = [];
-    subscribed.position = past.length ? since : answer?.position;
+    // Like a node: from a position, all of the past or nothing.
+    if (recovered === false && !isFirst) past = [];
+    subscribed.position = past.length ? (isFirst ? undefined : since) : answer?.position;
     receive({ type: "subscribed", id, channel, position: answer?.position, recovered });
     for (const each of past) deliver(subscribed, { type: "publication", channel, ...each });
     subscribed.answered = true;
@@ -326,13 +295,13 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
         const wait = turn.length + polls > POLLS_MAX ? POLL_WAIT_IN_TURN : POLL_WAIT;
         // Without a history, what is published between two polls is lost.
         if (keepsNone) receive({ type: "gap", channel, reason: "poll" });
-        const mine = token;
+        const mine = http.token;
         let answer;
         try {
-          answer = await json(path("poll", channel, { since: polledTo, wait: `${wait}s` }), REQUEST_TIMEOUT + wait * 1_000);
+          answer = await http.json(path("poll", channel, { since: polledTo, wait: `${wait}s` }), REQUEST_TIMEOUT + wait * 1_000);
         } catch (error) {
           // The token expired while the poll waited, and there is another one by now.
-          if (!(error instanceof Refused) || error.status != 401 || token == mine) throw error;
+          if (!(error instanceof Refused) || error.status != 401 || http.token == mine) throw error;
           turn.push(next);
           continue;
         }
@@ -353,7 +322,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       base64 != null ? ["application/octet-stream", decodeBase64(base64)] : text != null ? ["text/plain", text] : ["application/json", JSON.stringify(data)];
     const headers = { "content-type": type, "idempotency-key": idempotency_key, ...(traceparent && { traceparent }) };
     const post = { method: "POST", headers, body: body as BodyInit };
-    const { position } = await request(path("publish", channel), post, REQUEST_TIMEOUT, (response) => response.json().catch(() => ({})));
+    const { position } = await http.request(path("publish", channel), post, REQUEST_TIMEOUT, (response) => response.json().catch(() => ({})));
     if (position) channels.get(channel)?.own?.add(position);
     receive({ type: "published", id, position });
   }
@@ -376,7 +345,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
 
   const commands: Record<string, (command: Wire) => void> = {
     auth(command) {
-      token = command.token;
+      http.token = command.token;
       if (greeted) authenticated();
     },
     ping() {
@@ -384,10 +353,10 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       else check().then(() => receive({ type: "pong" }), failed);
     },
     subscribe({ id, channel, channels: several, since, last, echo }) {
-      const all: [string, string | undefined][] = channel != null ? [[channel, since]] : Object.entries(several);
+      const all: [string, Wire][] = channel != null ? [[channel, { since, last }]] : Object.entries(several).map(([name, start]) => [name, startOf(start as any)]);
       if (!added.length) setTimeout(begin);
-      for (const [name, from] of all) {
-        const subscribed = { id, channel: name, since: from ?? undefined, last, own: echo === false ? new Set<string>() : undefined };
+      for (const [name, start] of all) {
+        const subscribed = { id, channel: name, ...start, own: echo === false ? new Set<string>() : undefined };
         channels.set(name, subscribed);
         added.push(subscribed);
       }
@@ -414,9 +383,9 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
         });
     },
     presence: ({ id, channel }) =>
-      void answer(id, json(path("presence", channel)).then((fields) => receive({ ...fields, type: "presence", id, channel }))),
+      void answer(id, http.json(path("presence", channel)).then((fields) => receive({ ...fields, type: "presence", id, channel }))),
     history: ({ id, channel, since, limit }) =>
-      void answer(id, json(path("history", channel, { since, limit })).then((fields) => receive({ ...fields, type: "history", id, channel }))),
+      void answer(id, http.json(path("history", channel, { since, limit })).then((fields) => receive({ ...fields, type: "history", id, channel }))),
   };
 
   const socket: WebSocketLike & { whenIdle(act: () => void): void } = {

@@ -4,7 +4,7 @@
  */
 
 import { connect } from "./index.js";
-import { decodeBase64, encode, type Wire } from "./payload.js";
+import { decodeBase64, encode, startOf, type Wire } from "./payload.js";
 import type { Client, State, StateDetail, Subscription, TidegateError } from "./types.js";
 
 /** What a tab sends; `tab` names its session. */
@@ -144,7 +144,7 @@ export function createHub(send: (message: FromHub) => void): Hub {
     ping: (session) => reply(session, { type: "pong" }),
     subscribe(session, { id, channel, channels, since, last, echo }) {
       if (channel != null) subscribe(session, id, channel, { since, last, echo });
-      else for (const each in channels) subscribe(session, id, each, { since: channels[each] ?? undefined });
+      else for (const each in channels) subscribe(session, id, each, startOf(channels[each]));
     },
     unsubscribe(session, { channel }) {
       session.subscriptions.get(channel)?.unsubscribe();

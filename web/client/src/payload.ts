@@ -23,3 +23,6 @@ export const decodeBase64 = (base64: string): Uint8Array => Uint8Array.from(atob
 export function encode({ bytes, ...fields }: Publication): Wire {
   return bytes ? { ...fields, base64: encodeBase64(bytes) } : fields;
 }
+
+/** Where a channel of a list begins: after a position, at `"first"`, with the last ones, or now. */
+export const startOf = (start: string | { last: number } | null) => (typeof start == "string" ? { since: start } : { ...start });

@@ -1,6 +1,7 @@
 import * as bounds from "./bounds.js";
 import { fault } from "./fault.js";
 import { decode, type Wire } from "./payload.js";
+import { isWhole } from "./position.js";
 import { createSubscriber, type Subscriber } from "./subscriber.js";
 import type { Connection } from "./connection.js";
 import type { Requests } from "./requests.js";
@@ -34,22 +35,22 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
   function ask(list: Iterable<Shared>) {
     const id = requests.nextId();
     const send = (fields: Wire) => connection().send({ type: "subscribe", id, ...fields });
-    let batch: Record<string, string | null> | undefined;
+    let batch: Record<string, unknown> | undefined;
     let chars = 0;
     for (const shared of list) {
       const { channel, position, options } = shared;
-      const since = position ?? options.since;
-      const last = position ? undefined : options.last;
+      const { last, since, echo } = options;
+      const start = position ?? (last ? { last } : (since ?? null));
       shared.id = id;
       clearTimeout(shared.retryTimer);
-      if (last || options.echo === false) {
-        send({ channel, since, last, echo: options.echo });
+      if (echo === false) {
+        send({ channel, echo, ...(typeof start == "string" ? { since: start } : start) });
         continue;
       }
       // Without a prototype, a channel may be called `__proto__`.
-      batch ??= Object.create(null) as Record<string, string | null>;
-      batch[channel] = since ?? null;
-      chars += channel.length + (since?.length ?? 0);
+      batch ??= Object.create(null) as Record<string, unknown>;
+      batch[channel] = start;
+      chars += channel.length + bounds.START_CHARS;
       if (chars > bounds.BATCH_CHARS_MAX) {
         send({ channels: batch });
         batch = undefined;
@@ -66,10 +67,11 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
   }
 
   function subscribed(shared: Shared, { position, recovered }: Wire) {
+    const { last, since } = shared.options;
     const gap = recovered === false || (shared.resumes && !recovered);
-    // After `recovered`, or with `last`, publications up to `position` follow: only they move the place to resume.
-    const pastFollows = recovered || (shared.options.last && !/-0$/.test(position));
-    if (gap || !pastFollows) shared.position = position;
+    // Publications up to `position` follow: only they move the place to resume.
+    const pastFollows = recovered || (!shared.position && (last || since == "first") && !/-0$/.test(position));
+    if (!pastFollows) shared.position = position;
     shared.live = shared.resumes = true;
     shared.refusals = 0;
     emit(shared, "subscribed", { position, recovered });
@@ -89,11 +91,13 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
     try {
       let answer;
       do {
-        answer = await requests.request({ type: "history", channel, since, limit: last ?? bounds.HISTORY_LIMIT });
-        if (answer.recovered === false) subscriber.emit("gap", { reason: "not_recovered" });
+        // `history` knows no "first": the newest that it answers may be all that there is.
+        const from = since == "first" ? undefined : since;
+        answer = await requests.request({ type: "history", channel, since: from, limit: last ?? bounds.HISTORY_LIMIT });
+        if (answer.recovered === false || (since && !from && !isWhole(answer))) subscriber.emit("gap", { reason: "not_recovered" });
         for (const each of answer.publications) subscriber.deliverNow(decode(channel, each));
-        since = answer.position;
-      } while (answer.more && !last);
+        since = from && answer.position;
+      } while (answer.more && since);
     } catch (error) {
       subscriber.emit("gap", { reason: (error as TidegateError).code });
     }
