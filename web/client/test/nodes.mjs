@@ -190,7 +190,7 @@ export async function startHttpProxy(node) {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  cleanups.push(() => { proxy.cut(); server.close(); });
+  cleanups.push(() => { proxy.cut(); server.close(); server.closeAllConnections(); });
   return Object.assign(proxy, { url: `ws://127.0.0.1:${server.address().port}/ws` });
 }
 
