@@ -103,6 +103,14 @@ export function open() {
   // Before `connect`, whose own listener closes the connection.
   addEventListener('pagehide', () => { for (const listener of leaving) listener(); }, true);
   const client = connect(socketUrl('/ws'), token ? { token: async () => token } : {});
+  const { subscribe } = client;
+  client.subscribe = (channel, ...more) => {
+    const subscription = subscribe(channel, ...more);
+    subscription.on('error', (error) => {
+      if (client.state === 'open') notice.textContent = `No access to ${channel}: ${error.message}. A token has to list demo:** (open the page with ?token=…).`;
+    });
+    return subscription;
+  };
   let lostAt = 0;
   showState('connecting');
   client.on('state', (state, detail) => {
