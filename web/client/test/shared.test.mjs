@@ -43,7 +43,7 @@ for (const [how, worker, TABS] of [["a SharedWorker", undefined, 20], ["a tab th
     const orders = new Set(await Promise.all(tabs.map((tab) => tab.evaluate(() => JSON.stringify(got.filter((each) => each.startsWith("from")))))));
     assert.equal(orders.size, 1, "the same order in every tab");
 
-    // A cut connection is one connection again, and nobody misses anything.
+    // A cut connection is one connection again, and no tab misses anything.
     proxy.refuses = true;
     proxy.cut();
     await node.publish("kept:all", "meanwhile");
