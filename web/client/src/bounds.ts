@@ -42,5 +42,8 @@ export const START_CHARS = 48;
 /** How many publications a subscription holds for an iterator that does not fetch them, or for an unfinished look into the past. */
 export const HELD_MAX = 10_000;
 
+/** How often a look into the past is tried again after a temporary error, before it ends with a gap. */
+export const BACKFILL_FAILURES_MAX = 5;
+
 /** How many publications one `history` command asks for: the node's own limit. */
 export const HISTORY_LIMIT = 1_000;

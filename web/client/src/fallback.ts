@@ -30,12 +30,15 @@ export function connect<Channels = AnyChannels>(url: string, options: FallbackOp
   const WebSocketClass = options.WebSocket ?? (globalThis.WebSocket as unknown as Options["WebSocket"]);
   const retry = options.retryWebSocket ?? 60_000;
   let transport: Transport = WebSocketClass ? "websocket" : "sse";
+  /** What to use instead of a WebSocket: that which worked last. */
+  let instead: HttpTransport = "sse";
   let failures = 0;
 
   /** Watches a WebSocket until its first message. */
   function createWebSocket(address: string, protocols?: string | string[]): WebSocketLike {
     const count = () => {
-      if (++failures >= FAILURES_MAX) transport = "sse";
+      if (++failures >= FAILURES_MAX) transport = instead;
+      return transport != "websocket";
     };
     let inner: WebSocketLike;
     try {
@@ -49,7 +52,8 @@ export function connect<Channels = AnyChannels>(url: string, options: FallbackOp
       clearTimeout(timer);
       inner.onclose = null;
       // A close code is a frame that came through.
-      if (!works && event.code == 1006) count();
+      // Nothing was executed on it, and the delay before this attempt is enough for the other transport.
+      if (!works && event.code == 1006 && count()) outer.onmessage?.({ data: '{"type":"reconnect","after_ms":0}' });
       outer.onclose?.(event);
     };
     const timer = setTimeout(() => {
@@ -92,7 +96,7 @@ export function connect<Channels = AnyChannels>(url: string, options: FallbackOp
         transport = "websocket";
         failures = FAILURES_MAX - 1;
       },
-      blocksStreams: () => (transport = "poll"),
+      blocksStreams: () => (transport = instead = "poll"),
     });
 
     /** Opens a WebSocket beside, again and again, until one gets a message. */

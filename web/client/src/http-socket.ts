@@ -18,6 +18,9 @@ const STREAM_TIMEOUT = 5_000;
 /** A stream that is silent for so long is dead: the node sends a comment each `session.ping_interval`, 25 s by default. */
 const SILENCE_MAX = 60_000;
 
+/** The core asks after so much silence. Longer than the time between two comments or two answers to polls. */
+const PING_INTERVAL = 40_000;
+
 /** Streams at a time. Each addition of channels opens one, because restarting one would cost channels without history a gap. */
 const STREAMS_MAX = 3;
 
@@ -99,6 +102,12 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     socket.onclose?.({ code, reason: String((reason as Error)?.message ?? reason) });
   }
 
+  /** Nothing was sent on this socket that is not sent again: the next one may follow at once. */
+  function moveOn(reason: string) {
+    receive({ type: "reconnect", after_ms: 0 });
+    lose(CUT, reason);
+  }
+
   /** A request failed: what that means for the connection. */
   function failed(error: unknown) {
     if (over) return;
@@ -111,7 +120,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     if (greeted || over) return;
     greeted = true;
     observer.works();
-    receive({ type: "welcome", node: transport, session: "", ping_interval_ms: 25_000 });
+    receive({ type: "welcome", node: transport, session: "", ping_interval_ms: PING_INTERVAL });
     if (http.token) authenticated();
   }
 
@@ -165,7 +174,8 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     const timer = setTimeout(() => {
       if (over || begun) return;
       observer.blocksStreams();
-      lose(CUT, "a proxy holds the stream back");
+      if (greeted) lose(CUT, "a proxy holds the stream back");
+      else moveOn("a proxy holds the stream back");
     }, STREAM_TIMEOUT);
     try {
       const read = (event?: ServerSentEvent) => {
@@ -176,7 +186,9 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
           clearTimeout(timer);
           Promise.all(list.map((each) => catchUp(each))).then(greet, failed);
         }
-        if (event) push(event.name, JSON.parse(event.data));
+        // A comment shows the core that the connection lives, as a pong does.
+        if (event) push(own, event.name, JSON.parse(event.data));
+        else receive({ type: "pong" });
       };
       await http.request(address, {}, 0, ({ body }) => readEvents(body!, read), own.abort);
       lose(CUT, "the stream has ended");
@@ -185,8 +197,10 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       const status = error instanceof Refused ? error.status : 0;
       if (status == 403) return await refuseForbidden(own, error as Refused);
       // Something on the way knows no streams.
-      if (status && ![401, 429, 503].includes(status)) observer.blocksStreams();
-      failed(error);
+      if (!status || [401, 429, 503].includes(status)) return failed(error);
+      observer.blocksStreams();
+      if (greeted) failed(error);
+      else moveOn(String(error));
     } finally {
       clearTimeout(timer);
     }
@@ -219,10 +233,11 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     receive({ type: "error", id, channel, code, message, temporary: false });
   }
 
-  function push(name: string, message: Wire) {
+  function push(stream: Stream, name: string, message: Wire) {
     if (name == "reconnect") return whenIdle(() => (receive(message), lose(DRAINED, message.reason)));
     const subscribed = channels.get(message.channel);
-    if (!subscribed) return;
+    // The channel may have moved to a younger stream.
+    if (!subscribed || !stream.channels.includes(subscribed)) return;
     arrive(subscribed, message);
     if (name == "ended") channels.delete(message.channel);
   }
@@ -232,10 +247,10 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     else deliver(subscribed, message);
   }
 
-  function deliver(subscribed: Subscribed, message: Wire) {
+  function deliver(subscribed: Subscribed, message: Wire, mixed?: boolean) {
     const { position } = message;
     if (message.type == "publication" && position) {
-      if (subscribed.position && !isNew(position, subscribed.position)) return;
+      if (subscribed.position && !isNew(position, subscribed.position, mixed)) return;
       subscribed.position = position;
       // The positions of the client's own publications are in order, so none before it is still to come.
       if (subscribed.own?.delete(position)) return;
@@ -282,7 +297,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     if (!subscribed.answered || (subscribed.own && publications)) return;
     const held = subscribed.held;
     subscribed.held = undefined;
-    held?.forEach((message) => deliver(subscribed, message));
+    held?.forEach((message) => deliver(subscribed, message, true));
   }
 
   /** Polls one channel after the other, beside the other polls. */
@@ -292,29 +307,34 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       for (let next; !over && (next = turn.shift()); ) {
         const { channel, polledTo = next.position, keepsNone } = next;
         if (channels.get(channel) != next) continue;
-        const wait = turn.length + polls > POLLS_MAX ? POLL_WAIT_IN_TURN : POLL_WAIT;
-        // Without a history, what is published between two polls is lost.
+        // What is published between two polls of a channel without history is lost: it gets a poll of its own, where there are enough.
+        const without = [...channels.values()].filter((each) => each.keepsNone).length;
+        const stays = keepsNone && without < POLLS_MAX;
+        const isCrowded = channels.size > POLLS_MAX && !stays;
         if (keepsNone) receive({ type: "gap", channel, reason: "poll" });
-        const mine = http.token;
-        let answer;
-        try {
-          answer = await http.json(path("poll", channel, { since: polledTo, wait: `${wait}s` }), REQUEST_TIMEOUT + wait * 1_000);
-        } catch (error) {
-          // The token expired while the poll waited, and there is another one by now.
-          if (!(error instanceof Refused) || error.status != 401 || http.token == mine) throw error;
-          turn.push(next);
-          continue;
-        }
+        const answer = await pollOnce(channel, polledTo, isCrowded ? POLL_WAIT_IN_TURN : POLL_WAIT);
         if (channels.get(channel) != next) continue;
-        if (answer.recovered === false) arrive(next, { type: "gap", channel, reason: "not_recovered" });
-        for (const each of answer.publications) arrive(next, { type: "publication", channel, ...each });
-        next.polledTo = answer.position ?? polledTo;
-        turn.push(next);
+        if (answer?.recovered === false) arrive(next, { type: "gap", channel, reason: "not_recovered" });
+        for (const each of answer?.publications ?? []) arrive(next, { type: "publication", channel, ...each });
+        next.polledTo = answer?.position ?? polledTo;
+        receive({ type: "pong" });
+        if (stays) turn.unshift(next);
+        else turn.push(next);
       }
     } catch (error) {
       failed(error);
     }
     polls--;
+  }
+
+  /** Returns nothing where the token expired while the poll waited, and there is another one by now. */
+  async function pollOnce(channel: string, since: string | undefined, wait: number): Promise<Wire | undefined> {
+    const { token } = http;
+    try {
+      return await http.json(path("poll", channel, { since, wait: `${wait}s` }), REQUEST_TIMEOUT + wait * 1_000);
+    } catch (error) {
+      if (!(error instanceof Refused) || error.status != 401 || http.token == token) throw error;
+    }
   }
 
   async function publish({ id, channel, data, text, base64, idempotency_key, traceparent }: Wire) {

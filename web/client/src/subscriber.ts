@@ -34,8 +34,8 @@ export function createSubscriber(channel: string, unsubscribe: () => void): Subs
     events.emit("gap", { reason: failure.code });
   }
 
-  function deliverNow(publication: Publication) {
-    if (over || (publication.position && position && !isNew(publication.position, position))) return;
+  function deliverNow(publication: Publication, mixed?: boolean) {
+    if (over || (publication.position && position && !isNew(publication.position, position, mixed))) return;
     position = publication.position ?? position;
     if (queue && queue.push(publication) > HELD_MAX) overflow();
     wake();
@@ -45,7 +45,7 @@ export function createSubscriber(channel: string, unsubscribe: () => void): Subs
   function release() {
     const publications = held;
     held = undefined;
-    publications?.forEach(deliverNow);
+    publications?.forEach((publication) => deliverNow(publication, true));
   }
 
   return {

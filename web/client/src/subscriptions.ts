@@ -88,18 +88,23 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
   /** Delivers the past to a subscriber that joins others, without disturbing them. */
   async function backfill(subscriber: Subscriber, channel: string, { last, since }: SubscribeOptions) {
     subscriber.hold();
-    try {
-      let answer;
-      do {
+    for (let failures = 0; ; ) {
+      try {
         // `history` knows no "first": the newest that it answers may be all that there is.
         const from = since == "first" ? undefined : since;
-        answer = await requests.request({ type: "history", channel, since: from, limit: last ?? bounds.HISTORY_LIMIT });
+        const answer = await requests.request({ type: "history", channel, since: from, limit: last ?? bounds.HISTORY_LIMIT });
         if (answer.recovered === false || (since && !from && !isWhole(answer))) subscriber.emit("gap", { reason: "not_recovered" });
         for (const each of answer.publications) subscriber.deliverNow(decode(channel, each));
-        since = from && answer.position;
-      } while (answer.more && since);
-    } catch (error) {
-      subscriber.emit("gap", { reason: (error as TidegateError).code });
+        since = answer.position;
+        if (!answer.more || !from) break;
+      } catch (error) {
+        const { code, temporary } = error as TidegateError;
+        if (!temporary || ++failures > bounds.BACKFILL_FAILURES_MAX) {
+          subscriber.emit("gap", { reason: code });
+          break;
+        }
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * bounds.BACKOFF_BASE * 2 ** failures));
+      }
     }
     subscriber.release();
   }
