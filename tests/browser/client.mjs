@@ -9,6 +9,7 @@
 
 import { findBrowser, Browser } from './lib/browser.mjs';
 import { Checks } from './lib/checks.mjs';
+import { fallbackChecks } from './client/fallback_checks.mjs';
 import { Fleet } from './client/fleet.mjs';
 import { networkChecks, ownNetworkChecks } from './client/network_checks.mjs';
 import { pageChecks, tokenChecks } from './client/page_checks.mjs';
@@ -23,6 +24,7 @@ const [fleet, browser] = await Promise.all([Fleet.start(), Browser.launch(name)]
 const checks = new Checks();
 try {
   await networkChecks(checks, browser, fleet);
+  await fallbackChecks(checks, browser, fleet);
   await Promise.all([ownNetworkChecks, tokenChecks].map((run) => run(checks, browser, fleet)));
   if (name === 'chromium') {
     await pageChecks(checks, browser, fleet);

@@ -44,15 +44,17 @@ const parse = (position) => { const at = position.lastIndexOf('-'); return [posi
 
 /**
  * `channels`: how many publications each keeps; `journals`: by the name of the participant; `durable`: Redis loses nothing that it
- * acknowledged. Returns findings: `{ kind, who, channel, text, at }`.
+ * acknowledged; `redisFailed`: it was killed or paused, so that a publication that a client sends again may be stored behind later ones.
+ * Returns findings: `{ kind, who, channel, text, at }`.
  */
-export function audit({ channels, journals, durable }) {
+export function audit({ channels, journals, durable, redisFailed = false }) {
   const findings = [];
   const publications = collectPublications(journals, findings);
   for (const [who, entries] of Object.entries(journals)) {
     for (const subscription of collectSubscriptions(entries)) {
       const find = (kind, at, text) => findings.push({ kind, who, channel: subscription.channel, sub: subscription.sub, at, text });
-      auditSubscription(subscription, publications, channels[subscription.channel], durable, find);
+      const keeps = channels[subscription.channel];
+      auditSubscription(subscription, publications, { keeps, durable, isOrdered: !keeps || !redisFailed }, find);
     }
   }
   auditPublications(publications, channels, findings);
@@ -92,7 +94,7 @@ function collectSubscriptions(entries) {
   return all.values();
 }
 
-function auditSubscription({ options, channel, entries }, publications, keeps, durable, find) {
+function auditSubscription({ options, channel, entries }, publications, { keeps, durable, isOrdered }, find) {
   /** Positions of what was received, by name. */
   const received = new Map();
   /** The last number of each publisher, and the publishers of whom a gap may have hidden some. */
@@ -131,7 +133,7 @@ function auditSubscription({ options, channel, entries }, publications, keeps, d
       auditNumber(entry, channel, publications, last, excused, find);
     }
     const before = last.get(from);
-    if (before && n < before.n && isSameEpoch(before.position, entry.position)) find('Disorder', at, `${from} ${n} after ${before.n}`);
+    if (isOrdered && before && n < before.n && isSameEpoch(before.position, entry.position)) find('Disorder', at, `${from} ${n} after ${before.n}`);
     last.set(from, { n, position: entry.position });
     excused.delete(from);
     gap = false;

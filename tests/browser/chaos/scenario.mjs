@@ -52,7 +52,8 @@ async function run(plan, scratch) {
   await stage.end();
 
   const journals = Object.fromEntries([...participants, service, bursts].map((it) => [it.name, it.journal]));
-  const findings = audit({ channels: CHANNELS, journals, durable: plan.durable });
+  const redisFailed = plan.entries.some(({ what }) => what.endsWith('Redis'));
+  const findings = audit({ channels: CHANNELS, journals, durable: plan.durable, redisFailed });
   for (const text of [...crashes, ...panics]) findings.push({ kind: 'Crash', text });
   for (const { what, text } of stuck) findings.push({ kind: 'Stuck', who: what, text });
   return { plan, findings, journals, servedIn, took: Math.round(now()) };
