@@ -31,6 +31,8 @@ pub enum Close {
     Unavailable,
     /// Publications may be missing, and the session must be closed at a gap.
     Gap,
+    /// The poll of this session is answered.
+    Answered,
     /// The outbound queue was full.
     Slow,
     /// No frame arrived within `session.pong_timeout` of a ping.
@@ -75,7 +77,7 @@ impl Close {
     /// section 5.5.1).
     pub fn text(self) -> &'static str {
         match self {
-            Self::Client(_) | Self::Lost => "",
+            Self::Client(_) | Self::Lost | Self::Answered => "",
             Self::Protocol(what) | Self::Unsupported(what) | Self::Policy(what) => what,
             Self::Unauthorized(why) => why,
             Self::Utf8 => "a text message is not UTF-8",
@@ -115,6 +117,7 @@ impl Close {
             Self::Rebalance { .. } => "rebalance",
             Self::Unavailable => "unavailable",
             Self::Gap => "gap",
+            Self::Answered => "answered",
             Self::Slow => "slow",
             Self::PongTimeout => "pong_timeout",
             Self::Unauthorized(_) => "unauthorized",
@@ -128,7 +131,7 @@ impl Close {
     }
 
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 21] = [
+    pub const EACH: [Self; 22] = [
         Self::Client(None),
         Self::Lost,
         Self::Protocol(""),
@@ -141,6 +144,7 @@ impl Close {
         Self::Rebalance { after: Duration::ZERO },
         Self::Unavailable,
         Self::Gap,
+        Self::Answered,
         Self::Slow,
         Self::PongTimeout,
         Self::Unauthorized(""),

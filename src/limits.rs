@@ -83,7 +83,8 @@ impl Config {
                 "publications_per_second",
                 10_000,
                 many.clone(),
-                "The most publications per second of one connection, with bursts of one second's worth. \
+                "The most publications per second of one connection, with bursts of one second's worth; of \
+                 HTTP requests, those of one user, or of one address without a user. \
                  Further ones are answered `rate_limited`. A client that continues, or exceeds it on \
                  the plain protocol, is closed with 4029. 0: no limit.",
             ),

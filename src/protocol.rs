@@ -8,9 +8,11 @@ mod command;
 mod encode;
 mod encoded;
 mod format;
+pub mod http;
 mod id;
 pub mod json;
 pub mod plain;
+mod poll_reply;
 mod push;
 mod reply;
 mod speak;
@@ -19,12 +21,15 @@ mod stamp;
 
 use bytes::Bytes;
 
-pub use self::command::{Command, Message, Token};
+pub use self::command::{
+    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Message, Token,
+};
 pub use self::encode::Encode;
 use self::encode::formats;
 pub use self::encoded::Encoded;
 pub use self::format::Format;
 pub use self::id::Id;
+pub use self::poll_reply::PollReply;
 pub use self::push::Push;
 pub use self::reply::{Code, Excerpt, Reply, ReplyError};
 use self::speak::protocols;
@@ -38,6 +43,7 @@ formats! {
     Json => json::JsonFrames,
     Sse => sse::SseEvents,
     SseChannels => sse::SseChannelEvents,
+    Http => http::HttpBodies,
 }
 
 protocols! {
@@ -49,4 +55,6 @@ protocols! {
     Sse(sse::Sse),
     /// Several channels, read only.
     SseChannels(sse::SseChannels),
+    /// One command, or the next publications of one channel.
+    Http(http::Http),
 }

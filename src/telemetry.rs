@@ -12,7 +12,9 @@ mod panics;
 mod publications;
 mod refusals;
 mod rejected;
+mod requests;
 mod settings;
+mod short_request;
 mod tokens;
 mod trace;
 mod unready;
@@ -29,7 +31,9 @@ pub use self::node::*;
 pub use self::panics::watch_panics;
 pub use self::publications::*;
 pub use self::rejected::Rejected;
+pub use self::requests::short_request_answered;
 pub use self::settings::*;
+pub use self::short_request::ShortRequest;
 pub use self::tokens::*;
 pub use self::trace::{
     Exporting, Trace, Unexportable, handshake_answered, handshake_began, publication_refused,

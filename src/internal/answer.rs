@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub type ApiResponse = Response<Full<Bytes>>;
 
 pub fn object(status: StatusCode, body: &Value) -> ApiResponse {
-    let mut response = Response::new(Full::from(body.to_string()));
+    let mut response = Response::new(Full::from(format!("{body}\n")));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

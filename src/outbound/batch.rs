@@ -38,6 +38,15 @@ impl FrameBatch {
         result
     }
 
+    /// Passes each frame to `take` instead of writing it.
+    pub fn take_frames(&mut self, mut take: impl FnMut(Bytes)) {
+        self.front_written = 0;
+        for frame in self.frames.drain(..) {
+            self.written_cost += cost(&frame);
+            take(frame);
+        }
+    }
+
     /// Writes until everything is written or until the socket would block or fails. Returns the bytes.
     pub(super) fn write_to(&mut self, wire: &dyn Wire) -> usize {
         let mut written = 0;

@@ -14,7 +14,7 @@ pub fn close_frame(close: Close) -> Bytes {
 fn close_code(close: Close) -> Option<u16> {
     Some(match close {
         Close::Client(code) => return code,
-        Close::Lost => return None,
+        Close::Lost | Close::Answered => return None,
         Close::Protocol(_) => 1002,
         Close::Unsupported(_) => 1003,
         Close::Utf8 => 1007,

@@ -7,6 +7,13 @@ use bytes::Bytes;
 use super::{Code, Id, ReplyError};
 use crate::publication::{Channel, PayloadKind, Position, Publication, ReplayStart};
 
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Publications of a reply to [`Command::History`]: by default, and at most.
+pub const HISTORY_LIMIT: usize = 100;
+pub const HISTORY_LIMIT_MAX: usize = 1000;
+
 /// A client's message, its fragments joined. Text is UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

@@ -12,10 +12,12 @@ pub enum Format {
     Sse,
     /// JSON objects in Server-Sent Events of several channels.
     SseChannels,
+    /// JSON objects in the bodies of HTTP responses.
+    Http,
 }
 
 impl Format {
-    pub const EACH: [Self; 4] = [Self::Plain, Self::Json, Self::Sse, Self::SseChannels];
+    pub const EACH: [Self; 5] = [Self::Plain, Self::Json, Self::Sse, Self::SseChannels, Self::Http];
     pub const COUNT: usize = Self::EACH.len();
 
     /// The value of the `protocol` label of metrics and traces.
@@ -24,6 +26,7 @@ impl Format {
             Self::Plain => "plain",
             Self::Json => "json",
             Self::Sse | Self::SseChannels => "sse",
+            Self::Http => "http",
         }
     }
 
@@ -32,6 +35,7 @@ impl Format {
         match self {
             Self::Plain | Self::Json => "websocket",
             Self::Sse | Self::SseChannels => "sse",
+            Self::Http => "poll",
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::broker::{TOO_LARGE, Unavailable};
 use crate::close::Close;
 use crate::hub::Interest;
 use crate::protocol::{Code, Command, Id, Message, Reply, ReplyError, Speak};
-use crate::publication::{Channel, Publication};
-use crate::telemetry;
+use crate::publication::{Channel, Position, Publication};
+use crate::telemetry::{self, Trace};
 
 impl Session {
     /// Executes the commands of one message.
@@ -34,7 +34,7 @@ impl Session {
     }
 
     /// Executes a command that [`SubscriptionState`](super::state::SubscriptionState) has allowed.
-    fn execute(&mut self, command: Command, now: Instant) {
+    pub(super) fn execute(&mut self, command: Command, now: Instant) {
         match command {
             Command::Publish { id, channel, publication } => {
                 self.publish(id, channel, publication, now);
@@ -95,26 +95,46 @@ impl Session {
     pub(super) fn complete(&mut self, completed: CompletedCommand) {
         match completed {
             CompletedCommand::Published { id, started, trace, answer } => {
-                let outcome = answer.map_err(|why| why.0);
-                telemetry::publication_answered(trace, started.elapsed(), outcome);
-                match answer {
-                    Ok(position) => self.reply(&Reply::Published { id, position }),
-                    Err(unavailable) => {
-                        // It is unknown which publications in flight will be delivered, so the session waits
-                        // for none.
-                        self.echoes_due = self.outbound.echoes();
-                        self.unavailable(id, None, unavailable);
-                    }
-                }
+                let outcome = self.published(id, started, trace, answer);
+                self.reply_or_close(outcome);
             }
             CompletedCommand::Answered(reply) => reply.iter().for_each(|reply| self.reply(reply)),
             CompletedCommand::Authenticated { id, answer } => self.authenticated(id, answer),
             CompletedCommand::Subscribed { id, interest, echo, answer } => match answer {
                 Ok(()) => self.subscribed(id, interest, echo),
                 Err(unavailable) => {
-                    self.unavailable(id, Some(interest.channel().to_string()), unavailable);
+                    let channel = Some(interest.channel().to_string());
+                    self.reply_or_close(self.unavailable(id, channel, unavailable));
                 }
             },
+        }
+    }
+
+    /// The broker has answered a publication. Returns the reply, or the close reason if the protocol has no
+    /// message for it.
+    pub(super) fn published(
+        &mut self,
+        id: Option<Id>,
+        started: Instant,
+        trace: Trace,
+        answer: Result<Option<Position>, Unavailable>,
+    ) -> Result<Reply, Close> {
+        telemetry::publication_answered(trace, started.elapsed(), answer.map_err(|why| why.0));
+        match answer {
+            Ok(position) => Ok(Reply::Published { id, position }),
+            Err(unavailable) => {
+                // It is unknown which publications in flight will be delivered, so the session waits for
+                // none.
+                self.echoes_due = self.outbound.echoes();
+                self.unavailable(id, None, unavailable)
+            }
+        }
+    }
+
+    fn reply_or_close(&self, outcome: Result<Reply, Close>) {
+        match outcome {
+            Ok(reply) => self.reply(&reply),
+            Err(close) => _ = self.outbound.close(close),
         }
     }
 
@@ -127,15 +147,17 @@ impl Session {
         }
     }
 
-    fn unavailable(&self, id: Option<Id>, channel: Option<String>, why: Unavailable) {
+    fn unavailable(
+        &self,
+        id: Option<Id>,
+        channel: Option<String>,
+        why: Unavailable,
+    ) -> Result<Reply, Close> {
         let (code, close) = match why {
             TOO_LARGE => (Code::TooLarge, Close::TooLarge),
             _ => (Code::Unavailable, Close::Unavailable),
         };
         let error = ReplyError { id, channel, code, message: why.to_string() };
-        match self.state.protocol().refuse(error, close) {
-            Ok(reply) => self.reply(&reply),
-            Err(close) => _ = self.outbound.close(close),
-        }
+        self.state.protocol().refuse(error, close)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::request_rates::RequestRates;
 use super::{Config, Users};
 use crate::auth::{Auth, Identity, TokenRefused};
 use crate::hub::Hub;
@@ -17,6 +18,7 @@ pub struct SessionContext {
     state: SessionState,
     /// The number of the next session.
     sessions: AtomicU64,
+    pub(super) request_rates: RequestRates,
 }
 
 /// The node's services and settings that a session uses.
@@ -43,7 +45,7 @@ impl Deref for SessionContext {
 
 impl SessionContext {
     pub fn new(state: SessionState) -> Self {
-        Self { state, sessions: AtomicU64::new(1) }
+        Self { state, sessions: AtomicU64::new(1), request_rates: RequestRates::default() }
     }
 
     /// Creates the id of the next session.

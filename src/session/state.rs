@@ -72,6 +72,11 @@ impl SubscriptionState {
         self.principal.check(&self.rules, right, channel)
     }
 
+    /// Exchanges the rate limiter: the requests of one client share one.
+    pub fn swap_rates(&mut self, rates: &mut Rates) {
+        std::mem::swap(&mut self.rates, rates);
+    }
+
     /// Counts a heartbeat that the client sent. Returns the close reason if it exceeds the limit.
     pub fn count_heartbeat(&mut self, now: Instant) -> Option<Close> {
         self.rates.count(RateKind::Commands, 1, now).err().map(|_| Close::RateLimited)

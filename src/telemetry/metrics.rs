@@ -6,6 +6,7 @@ pub mod connections;
 pub mod fleet;
 mod node;
 pub mod publications;
+mod requests;
 pub mod settings;
 pub mod spans;
 
@@ -19,6 +20,7 @@ use self::connections::ConnectionMetrics;
 use self::fleet::FleetMetrics;
 use self::node::NodeMetrics;
 use self::publications::PublicationMetrics;
+use self::requests::RequestMetrics;
 use self::settings::SettingsMetrics;
 use self::spans::SpanMetrics;
 
@@ -32,6 +34,7 @@ pub(super) struct Metrics {
     pub fleet: FleetMetrics,
     pub node: NodeMetrics,
     pub publications: PublicationMetrics,
+    pub requests: RequestMetrics,
     pub spans: SpanMetrics,
 }
 
@@ -47,6 +50,7 @@ impl Metrics {
             fleet: FleetMetrics::new(&add),
             node: NodeMetrics::new(&add),
             publications: PublicationMetrics::new(&add),
+            requests: RequestMetrics::new(&add),
             spans: SpanMetrics::new(&add),
             registry,
         }

@@ -112,12 +112,29 @@ impl Admission {
 
     /// Checks and counts a connection of one client address. Returns None if it is not counted.
     pub fn admit_client(&self, client: IpAddr) -> Result<Option<AddressSlot>, ConnectionRefusal> {
-        let limits = self.limits.get();
-        let (per_second, per_ip) = (limits.handshakes_per_second_per_ip, limits.connections_per_ip);
+        let per_second = self.limits.get().handshakes_per_second_per_ip;
         let now = Instant::now();
         if per_second > 0 && !self.addresses.take(client, per_second, now) {
             self.exceed(ConnectionRefusal::HandshakeRatePerIp, Some(client))?;
         }
+        self.enter(client, now)
+    }
+
+    /// The same for a request that is no handshake.
+    pub fn admit_short_request(
+        &self,
+        client: IpAddr,
+    ) -> Result<Option<AddressSlot>, ConnectionRefusal> {
+        self.enter(client, Instant::now())
+    }
+
+    fn enter(
+        &self,
+        client: IpAddr,
+        now: Instant,
+    ) -> Result<Option<AddressSlot>, ConnectionRefusal> {
+        let limits = self.limits.get();
+        let (per_second, per_ip) = (limits.handshakes_per_second_per_ip, limits.connections_per_ip);
         if per_ip == 0 {
             return Ok(None);
         }

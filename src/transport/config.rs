@@ -49,8 +49,9 @@ impl Config {
             "handshake_timeout",
             "10s",
             Duration::from_millis(100)..=Duration::from_secs(600),
-            "A connection whose complete request has not arrived within this time is closed. The time \
-             includes TLS and a PROXY header.",
+            "A connection whose complete request has not arrived within this time is closed. For the \
+             first request, the time includes TLS and a PROXY header; for later ones it begins with \
+             their first byte.",
         );
         let tls = tls::TlsServer::read(&mut section);
         Self {

@@ -137,7 +137,7 @@ impl ConnectionRefusal {
 
     fn body(self) -> String {
         let RefusalText { code, message, .. } = self.text();
-        json!({ "error": { "code": code, "message": message } }).to_string()
+        format!("{}\n", json!({ "error": { "code": code, "message": message } }))
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue, VARY,
 };
 use hyper::{HeaderMap, Response, StatusCode};
 
@@ -13,14 +13,19 @@ use hyper::{HeaderMap, Response, StatusCode};
 const MAX_AGE_SECONDS: &str = "600";
 
 /// Request headers that a page may send.
-const REQUEST_HEADERS: &str = "authorization, cache-control, last-event-id";
+const REQUEST_HEADERS: &str =
+    "authorization, cache-control, content-type, idempotency-key, last-event-id, traceparent";
 
-/// Allows the requesting page to read a response. `request`: the headers of a request whose origin is
-/// allowed.
-pub fn allow_reading(request: &HeaderMap, response: &mut HeaderMap) {
+/// Response headers that a page may read, besides those that every page may.
+const RESPONSE_HEADERS: &str = "retry-after, www-authenticate";
+
+/// Allows the requesting page to read a response. `origin`: the page's, which is allowed.
+pub fn allow_reading(origin: Option<&HeaderValue>, response: &mut HeaderMap) {
     response.append(VARY, HeaderValue::from_static("origin"));
-    if let Some(origin) = request.get(ORIGIN) {
+    if let Some(origin) = origin {
         response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        let readable = HeaderValue::from_static(RESPONSE_HEADERS);
+        response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, readable);
     }
 }
 

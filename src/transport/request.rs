@@ -1,23 +1,30 @@
-//! Answers one request of the public listener: with a demo page, a session, or an error.
+//! Answers one request of the public listener: with a demo page, a session, a reply, or an error.
+
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{HeaderMap, Method, Request, Response};
+use hyper::header::ORIGIN;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::client::Peer;
+use super::connection_refusal::ConnectionRefusal;
 use super::cors;
 use super::credentials;
 use super::origin::{Origins, RequestPath};
+use super::poll::PendingPoll;
 use super::public::Public;
 use super::request_body::RequestBody;
 use super::request_refused::RequestRefused;
 use super::response;
 use super::routed_request::{RoutedRequest, SessionRequest};
 use super::routes::{self, Route, RouteProtocol, Transport};
+use super::short_request;
+use super::started_session::StartedSession;
 use super::websocket::handshake;
 use crate::http::{self, Query};
-use crate::session::{JoinPosition, Session, SessionParameters};
-use crate::telemetry::{self, Trace};
+use crate::session::{Session, SessionParameters};
+use crate::telemetry::{self, ShortRequest, Trace};
 
 /// Most bytes of a request's head; a longer one is answered with 431.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -33,13 +40,15 @@ pub enum RequestOutcome {
     Session(Response<Full<Bytes>>, Box<Session>),
     /// The session's frames are the response's body.
     Stream(Response<Full<Bytes>>, Box<Session>),
+    /// The response follows when the channel has a publication, or the time is over.
+    Poll(PendingPoll),
 }
 
 /// Starts a trace of the request if its path is that of a session or similar to one, and if it is to be
-/// traced.
-pub fn begin_trace(request: &Request<RequestBody>) -> Trace {
+/// traced. A publication has a trace of its own.
+pub fn begin_trace<B>(request: &Request<B>) -> Trace {
     let path = request.uri().path();
-    match routes::is_near(path) {
+    match routes::is_near(path) && request.method() != Method::POST {
         true => telemetry::handshake_began(path, http::traceparent(request.headers())),
         false => Trace::default(),
     }
@@ -51,26 +60,48 @@ impl RequestOutcome {
         match self {
             Self::Response(_) => None,
             Self::Session(_, session) | Self::Stream(_, session) => Some(session),
+            Self::Poll(poll) => Some(poll.session()),
         }
     }
 
-    fn headers_mut(&mut self) -> &mut HeaderMap {
-        let (Self::Response(response) | Self::Session(response, _) | Self::Stream(response, _)) =
-            self;
-        response.headers_mut()
+    /// Lets the page that sent the request read the response.
+    fn allow_reading(&mut self, request: &HeaderMap) {
+        let origin = request.get(ORIGIN);
+        match self {
+            Self::Response(response) | Self::Session(response, _) | Self::Stream(response, _) => {
+                cors::allow_reading(origin, response.headers_mut());
+            }
+            Self::Poll(poll) => poll.origin = origin.cloned(),
+        }
     }
 
     pub fn end_trace(&self, trace: Trace) {
-        let (Self::Response(response) | Self::Session(response, _) | Self::Stream(response, _)) =
-            self;
-        let (status, session) = (response.status(), self.session());
+        let status = match self {
+            Self::Response(response) | Self::Session(response, _) | Self::Stream(response, _) => {
+                response.status()
+            }
+            Self::Poll(_) => StatusCode::OK,
+        };
+        let session = self.session();
         let format = session.map(Session::format);
         let close = session.and_then(|session| session.outbound().closing());
         telemetry::handshake_answered(trace, status, format, close);
     }
 }
 
-pub async fn answer(public: &Public, request: &Request<RequestBody>, peer: Peer) -> RequestOutcome {
+impl From<RequestRefused> for RequestOutcome {
+    fn from(refused: RequestRefused) -> Self {
+        refused.count();
+        Self::Response(refused.into())
+    }
+}
+
+pub async fn answer(
+    public: &Public,
+    request: &Request<()>,
+    body: RequestBody,
+    peer: Peer,
+) -> RequestOutcome {
     let method = request.method();
     let path = request.uri().path();
     let answered = match public.demo.as_ref().and_then(|demo| demo.find(path)) {
@@ -81,55 +112,128 @@ pub async fn answer(public: &Public, request: &Request<RequestBody>, peer: Peer)
             _ => Err(RequestRefused::method_not_allowed("GET, HEAD")),
         },
         None => match routes::find(path) {
-            Some(found) => answer_route(public, request, found, peer).await,
+            Some(found) => answer_route(public, request, body, found, peer).await,
             None => Err(RequestRefused::not_found(&routes::paths())),
         },
     };
-    answered.unwrap_or_else(|refused| {
-        refused.count();
-        RequestOutcome::Response(refused.into())
-    })
+    answered.unwrap_or_else(RequestOutcome::from)
+}
+
+/// The response to a request whose connection is refused.
+pub fn refuse(
+    public: &Public,
+    request: &Request<()>,
+    peer: Peer,
+    refusal: ConnectionRefusal,
+) -> RequestOutcome {
+    let mut outcome = RequestOutcome::Response(refusal.into());
+    if let Some(route) = route(request)
+        && route.transport != Transport::WebSocket
+        && check_origin(public, request.headers(), peer, Origins::allow_reading).is_ok()
+    {
+        outcome.allow_reading(request.headers());
+    }
+    outcome
+}
+
+/// Whether the request is answered with one response.
+pub fn is_short(request: &Request<()>) -> bool {
+    route(request).is_some_and(|route| matches!(route.transport, Transport::Request(_)))
+}
+
+/// The route of the request's path.
+fn route(request: &Request<()>) -> Option<&'static Route> {
+    routes::find(request.uri().path()).map(|(route, _)| route)
 }
 
 /// Answers a request to one of the routes.
 async fn answer_route(
     public: &Public,
-    request: &Request<RequestBody>,
+    request: &Request<()>,
+    body: RequestBody,
     (route, channel): (&Route, Option<&str>),
     peer: Peer,
 ) -> Result<RequestOutcome, RequestRefused> {
     let headers = request.headers();
-    match route.transport {
+    let answered = match route.transport {
         Transport::WebSocket if request.method() != Method::GET => {
-            Err(RequestRefused::method_not_allowed("GET"))
+            return Err(RequestRefused::method_not_allowed("GET"));
         }
         Transport::WebSocket => {
             handshake::check(request)?;
             check_origin(public, headers, peer, Origins::allow)?;
             let (selected, name) = select_protocol(headers, route)?;
-            let (session, join_position) =
-                start_session(public, request, channel, selected).await?;
-            Ok(RequestOutcome::Session(handshake::accept(headers, name, join_position), session))
+            let started = start_session(public, request, channel, selected).await?;
+            let response = handshake::accept(headers, name, started.join_position);
+            return Ok(RequestOutcome::Session(response, started.session));
         }
         Transport::Response { content_type } => {
             check_origin(public, headers, peer, Origins::allow_reading)?;
-            let mut answer = match *request.method() {
-                Method::GET => {
-                    match start_session(public, request, channel, &route.protocols[0]).await {
-                        Ok((session, _)) => stream(session, content_type),
-                        Err(refused) => {
-                            refused.count();
-                            RequestOutcome::Response(refused.into())
-                        }
-                    }
-                }
-                Method::OPTIONS => RequestOutcome::Response(cors::preflight("GET")),
-                _ => return Err(RequestRefused::method_not_allowed("GET, OPTIONS")),
-            };
-            cors::allow_reading(headers, answer.headers_mut());
-            Ok(answer)
+            match *request.method() {
+                Method::GET => start_session(public, request, channel, &route.protocols[0])
+                    .await
+                    .map(|started| stream(started.session, content_type)),
+                Method::OPTIONS => Ok(RequestOutcome::Response(cors::preflight("GET"))),
+                _ => Err(RequestRefused::method_not_allowed("GET, OPTIONS")),
+            }
         }
+        Transport::Request(short) => {
+            check_origin(public, headers, peer, Origins::allow_reading)?;
+            let answered = answer_short(public, request, body, (route, channel, short), peer).await;
+            count_short(short, &answered);
+            answered
+        }
+    };
+    let mut outcome = answered.unwrap_or_else(RequestOutcome::from);
+    outcome.allow_reading(headers);
+    Ok(outcome)
+}
+
+/// Answers a request with one response.
+async fn answer_short(
+    public: &Public,
+    request: &Request<()>,
+    body: RequestBody,
+    (route, channel, short): (&Route, Option<&str>, ShortRequest),
+    peer: Peer,
+) -> Result<RequestOutcome, RequestRefused> {
+    let (allowed, with_options) = match short {
+        ShortRequest::Publish => ("POST", "POST, OPTIONS"),
+        ShortRequest::History | ShortRequest::Presence | ShortRequest::Poll => {
+            ("GET", "GET, OPTIONS")
+        }
+    };
+    match request.method().as_str() {
+        "OPTIONS" => return Ok(RequestOutcome::Response(cors::preflight(allowed))),
+        method if method != allowed => {
+            return Err(RequestRefused::method_not_allowed(with_options));
+        }
+        _ => {}
     }
+    let started = start_session(public, request, channel, &route.protocols[0]).await?;
+    let client = client(public, request.headers(), peer);
+    if short == ShortRequest::Poll {
+        return PendingPoll::new(started, client).map(RequestOutcome::Poll);
+    }
+    let headers = request.headers();
+    let answer = short_request::answer(public, short, headers, body, started.session, client);
+    answer.await.map(RequestOutcome::Response)
+}
+
+/// Counts a short request that is answered; a poll is counted with its response.
+fn count_short(short: ShortRequest, answered: &Result<RequestOutcome, RequestRefused>) {
+    match answered {
+        Ok(RequestOutcome::Response(response)) => {
+            telemetry::short_request_answered(short, response.status());
+        }
+        Ok(_) => {}
+        Err(refused) => telemetry::short_request_answered(short, refused.status),
+    }
+}
+
+/// The client's address.
+fn client(public: &Public, headers: &HeaderMap, peer: Peer) -> IpAddr {
+    peer.client_of(headers, &public.server.get().trusted_proxies)
 }
 
 /// The streamed response. If the session has ended at its start, a status can still report it; but a browser
@@ -151,14 +255,14 @@ fn stream(session: Box<Session>, content_type: &'static str) -> RequestOutcome {
 /// Starts the session that a request asks for.
 async fn start_session(
     public: &Public,
-    request: &Request<RequestBody>,
+    request: &Request<()>,
     channel: Option<&str>,
     selected: &RouteProtocol,
-) -> Result<(Box<Session>, JoinPosition), RequestRefused> {
+) -> Result<StartedSession, RequestRefused> {
     let (headers, query) = (request.headers(), Query::new(request.uri().query()));
     let channels_max = public.context.config.channels_max;
     let routed = RoutedRequest { channel, query, headers, channels_max };
-    let SessionRequest { protocol, echo, since, closes_on_gap } = (selected.read)(&routed)?;
+    let SessionRequest { protocol, echo, since, closes_on_gap, wait } = (selected.read)(&routed)?;
     let context = public.context.clone();
     let token = match credentials::token(headers, query) {
         Some(token) if public.context.accepts_tokens() => {
@@ -169,7 +273,7 @@ async fn start_session(
     };
     let parameters = SessionParameters { protocol, token, echo, since, closes_on_gap };
     let (session, join_position) = Session::start(context, parameters).await?;
-    Ok((Box::new(session), join_position))
+    Ok(StartedSession { session: Box::new(session), join_position, wait })
 }
 
 /// `allow`: whether the origin's pages may send such a request.

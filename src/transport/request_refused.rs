@@ -9,6 +9,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 
 use crate::close::Close;
+use crate::protocol::{Code, ReplyError};
 use crate::publication::Channel;
 use crate::session::TooMany;
 use crate::telemetry::{self, Rejected};
@@ -23,6 +24,8 @@ pub struct RequestRefused {
     pub message: String,
     pub header: Option<(HeaderName, &'static str)>,
     pub reason: Rejected,
+    /// The session has counted it already.
+    pub counted: bool,
 }
 
 impl RequestRefused {
@@ -33,6 +36,7 @@ impl RequestRefused {
             message: message.into(),
             header: None,
             reason: Rejected::BadRequest,
+            counted: false,
         }
     }
 
@@ -67,6 +71,53 @@ impl RequestRefused {
             message: "the page's origin is neither this host and port nor in server.origins".into(),
             header: None,
             reason: Rejected::Origin,
+            counted: false,
+        }
+    }
+
+    /// The body is larger than `session.message_bytes_max`. The connection ends, because the rest of the body
+    /// is not read.
+    pub fn too_large(bytes_max: usize) -> Self {
+        let message =
+            format!("the body has more than session.message_bytes_max = {bytes_max} bytes");
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: Code::TooLarge.as_str(),
+            header: Some((CONNECTION, "close")),
+            ..Self::bad_request(message)
+        }
+    }
+
+    /// The body did not arrive in time.
+    pub fn body_timeout() -> Self {
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            code: "timeout",
+            header: Some((CONNECTION, "close")),
+            reason: Rejected::Handshake,
+            ..Self::bad_request("the body did not arrive within server.handshake_timeout")
+        }
+    }
+
+    /// For a command that failed, which is counted already.
+    pub fn of_error(error: ReplyError) -> Self {
+        let again = Some((RETRY_AFTER, RETRY_AFTER_SECONDS));
+        let (status, header) = match error.code {
+            Code::BadRequest => (StatusCode::BAD_REQUEST, None),
+            Code::Unauthorized => (StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, "Bearer"))),
+            Code::Forbidden => (StatusCode::FORBIDDEN, None),
+            Code::NotFound => (StatusCode::NOT_FOUND, None),
+            Code::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, Some((RETRY_AFTER, "1"))),
+            Code::LimitReached => (StatusCode::TOO_MANY_REQUESTS, again),
+            Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, again),
+        };
+        Self {
+            status,
+            code: error.code.as_str(),
+            header,
+            counted: true,
+            ..Self::bad_request(error.message)
         }
     }
 
@@ -80,9 +131,10 @@ impl RequestRefused {
             }
             Close::Forbidden => (StatusCode::FORBIDDEN, "forbidden", None),
             Close::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", again),
+            Close::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", again),
         };
-        Self { status, code, header, ..Self::bad_request(close.text()) }
+        Self { status, code, header, counted: true, ..Self::bad_request(close.text()) }
     }
 
     /// Adds the channel to the message.
@@ -92,7 +144,9 @@ impl RequestRefused {
 
     /// Counts the refusal.
     pub fn count(&self) {
-        telemetry::rejected(self.reason, &self.message);
+        if !self.counted {
+            telemetry::rejected(self.reason, &self.message);
+        }
     }
 }
 
@@ -104,6 +158,7 @@ impl From<TooMany> for RequestRefused {
             message: too_many.to_string(),
             header: Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
             reason: Rejected::ConnectionsPerUser,
+            counted: false,
         }
     }
 }
@@ -111,7 +166,7 @@ impl From<TooMany> for RequestRefused {
 impl From<RequestRefused> for Response<Full<Bytes>> {
     fn from(refused: RequestRefused) -> Self {
         let error = serde_json::json!({ "code": refused.code, "message": refused.message });
-        let body = serde_json::json!({ "error": error }).to_string();
+        let body = format!("{}\n", serde_json::json!({ "error": error }));
         let mut response = Self::new(Full::from(body));
         *response.status_mut() = refused.status;
         let headers = response.headers_mut();

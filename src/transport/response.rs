@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Body;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
@@ -147,8 +148,9 @@ pub fn accept(content_type: &'static str) -> hyper::Response<Full<Bytes>> {
     response
 }
 
-/// The bytes of the head of a response whose body ends with the connection.
-pub fn head<B>(response: &hyper::Response<B>) -> Bytes {
+/// The bytes of the head of a response that hyper does not write. `closes`: the connection ends with the
+/// response; if not, the body's length is in the head.
+pub fn head<B: Body>(response: &hyper::Response<B>, closes: bool) -> Bytes {
     let status = response.status();
     let reason = status.canonical_reason().unwrap_or_default();
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
@@ -160,7 +162,15 @@ pub fn head<B>(response: &hyper::Response<B>) -> Bytes {
     for (name, value) in response.headers() {
         line(name.as_str().as_bytes(), value.as_bytes());
     }
-    line(b"connection", b"close");
+    match response.body().size_hint().exact() {
+        Some(length) if length > 0 || !closes => {
+            line(b"content-length", length.to_string().as_bytes());
+        }
+        _ => {}
+    }
+    if closes {
+        line(b"connection", b"close");
+    }
     line(b"date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
     head.extend_from_slice(b"\r\n");
     head.into()
@@ -172,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_streamed_response_head_ends_with_an_empty_line_and_contains_connection_close() {
-        let head = head(&accept("text/plain"));
+        let head = head(&accept("text/plain"), true);
         let text = str::from_utf8(&head).unwrap();
         assert!(text.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"), "{text}");
         assert!(text.contains("\r\nconnection: close\r\ndate: "), "{text}");

@@ -1,6 +1,7 @@
 //! The parts of a request that determine its session: channel, query and headers.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use hyper::HeaderMap;
 use percent_encoding::percent_decode_str;
@@ -29,11 +30,19 @@ pub struct SessionRequest {
     pub since: Vec<Option<Position>>,
     /// Whether a gap closes it.
     pub closes_on_gap: bool,
+    /// How long a poll waits. Zero for all other requests.
+    pub wait: Duration,
 }
 
 impl SessionRequest {
     pub fn new(protocol: impl Into<Protocol>) -> Self {
-        Self { protocol: protocol.into(), echo: true, since: Vec::new(), closes_on_gap: false }
+        Self {
+            protocol: protocol.into(),
+            echo: true,
+            since: Vec::new(),
+            closes_on_gap: false,
+            wait: Duration::ZERO,
+        }
     }
 }
 

@@ -1,12 +1,21 @@
 //! The table of routes: which path and subprotocol lead to which protocol on which transport.
 
 use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::request::HEAD_BYTES_MAX;
 use super::request_refused::RequestRefused;
 use super::routed_request::{RoutedRequest, SessionRequest, position};
-use crate::protocol::{Protocol, json, plain, sse};
-use crate::publication::Position;
+use crate::http::Parameter;
+use crate::protocol::{
+    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Protocol, http, json,
+    plain, sse,
+};
+use crate::publication::{PayloadKind, Position, Publication};
+use crate::settings::read_duration;
+use crate::telemetry::ShortRequest;
 
 /// The query parameter with the id of the last event that a client received.
 const LAST_EVENT_ID: &str = "last_event_id";
@@ -39,6 +48,8 @@ pub enum Transport {
     WebSocket,
     /// The body of an HTTP response that continues until one side ends it.
     Response { content_type: &'static str },
+    /// One HTTP response.
+    Request(ShortRequest),
 }
 
 pub const ROUTES: &[Route] = &[
@@ -62,7 +73,33 @@ pub const ROUTES: &[Route] = &[
         transport: Transport::Response { content_type: sse::CONTENT_TYPE },
         protocols: &[RouteProtocol { subprotocol: None, read: sse }],
     },
+    Route {
+        path: "/publish/{channel}",
+        transport: Transport::Request(ShortRequest::Publish),
+        protocols: &[RouteProtocol { subprotocol: None, read: publish }],
+    },
+    Route {
+        path: "/history/{channel}",
+        transport: Transport::Request(ShortRequest::History),
+        protocols: &[RouteProtocol { subprotocol: None, read: history }],
+    },
+    Route {
+        path: "/presence/{channel}",
+        transport: Transport::Request(ShortRequest::Presence),
+        protocols: &[RouteProtocol { subprotocol: None, read: presence }],
+    },
+    Route {
+        path: "/poll/{channel}",
+        transport: Transport::Request(ShortRequest::Poll),
+        protocols: &[RouteProtocol { subprotocol: None, read: poll }],
+    },
 ];
+
+/// How long a poll waits: by default, and at most.
+const POLL_WAIT: Duration = Duration::from_secs(25);
+const POLL_WAIT_MAX: Duration = Duration::from_secs(60);
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The route of a path, and the channel in it, percent-encoded.
 pub fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
@@ -150,6 +187,69 @@ fn last_event_id<'a>(routed: &'a RoutedRequest<'_>) -> Option<(&'static str, Cow
 /// The client reconnects if it cannot be subscribed immediately, so that it misses nothing unknowingly.
 fn sse_session(protocol: impl Into<Protocol>, since: Vec<Option<Position>>) -> SessionRequest {
     SessionRequest { since, closes_on_gap: true, ..SessionRequest::new(protocol) }
+}
+
+/// The payload is the request's body, which is not read yet.
+fn publish(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    let channel = routed.channel()?;
+    let key =
+        match routed.headers.get(IDEMPOTENCY_KEY).map(|key| std::str::from_utf8(key.as_bytes())) {
+            None => None,
+            Some(Ok(key)) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Some(key),
+            Some(_) => {
+                return Err(RequestRefused::bad_request(format!(
+                    "Idempotency-Key is 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes of UTF-8"
+                )));
+            }
+        };
+    let publication = Publication {
+        id: key.map(Into::into),
+        traceparent: routed.traceparent(),
+        ..Publication::new(Bytes::new(), PayloadKind::Text)
+    };
+    Ok(command(Command::Publish { id: None, channel, publication }))
+}
+
+fn history(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    let channel = routed.channel()?;
+    let since = routed.query("since").map(|text| position("since", &text)).transpose()?;
+    let limit = match routed.query.first("limit").map(Parameter::whole_number) {
+        None => HISTORY_LIMIT,
+        Some(Some(limit @ 1..=HISTORY_LIMIT_MAX)) => limit,
+        Some(_) => {
+            return Err(RequestRefused::bad_request(format!(
+                "limit is a whole number, 1 to {HISTORY_LIMIT_MAX}"
+            )));
+        }
+    };
+    Ok(command(Command::History { id: None, channel, since, limit }))
+}
+
+fn presence(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    Ok(command(Command::Presence { id: None, channel: routed.channel()? }))
+}
+
+fn command(command: Command) -> SessionRequest {
+    SessionRequest::new(http::Http::Command(Box::new(command)))
+}
+
+/// A poll that cannot be subscribed immediately is refused, so that its client misses nothing unknowingly.
+fn poll(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    let protocol = http::Http::Poll(routed.channel()?);
+    let since = routed.query("since").map(|text| position("since", &text)).transpose()?;
+    let wait = match routed.query("wait").map(|text| read_duration(&text)) {
+        None => POLL_WAIT,
+        Some(Some(wait)) if wait <= POLL_WAIT_MAX => wait,
+        Some(_) => {
+            return Err(RequestRefused::bad_request(format!(
+                "wait is a duration with its unit (ms, s), 0s to {}s, such as {}s",
+                POLL_WAIT_MAX.as_secs(),
+                POLL_WAIT.as_secs()
+            )));
+        }
+    };
+    let since = vec![since];
+    Ok(SessionRequest { since, wait, closes_on_gap: true, ..SessionRequest::new(protocol) })
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod redis_failures;
 mod redis_tls;
 mod relay;
 mod reload;
+mod requests;
 mod revocation;
 mod rfc6455;
 mod rules;

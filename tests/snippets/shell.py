@@ -51,6 +51,10 @@ TOURS = {
             """export TIDEGATE__AUTH__KEYS='[{ alg = "HS256", secret = "thirty-two bytes or more, at random" }]'""": ("joined: ada",),
         },
     ),
+    "docs/protocol/http.md": Tour(
+        before="tidegate --set 'rules=[{ pattern = \"chat:*\", history = { size = 100, age = \"10m\" } }]' &\n",
+        expected=(r'\{"position":"\d+-1"\}\n', '"text":"high water"', r'"publications":\[\],"position":"\d+-1"'),
+    ),
     "docs/operating/keys.md": Tour(
         before="export API_KEY=0123456789abcdef0123456789abcdef\ntidegate --set internal.api_key=$API_KEY &\n",
         expected=('"disconnected":0',),

@@ -16,15 +16,11 @@ use super::fault::{NOT_AN_OBJECT, bad_request, malformed};
 use super::readable::is_readable_json;
 use super::start;
 use crate::close::Close;
-use crate::protocol::{Command, DecodeError, Decoded, Id, Message, ReplyError, Token};
+use crate::protocol::{
+    Command, DecodeError, Decoded, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Id,
+    Message, ReplyError, Token,
+};
 use crate::publication::{Channel, PayloadKind, Position, Publication};
-
-/// Longest `idempotency_key`, in bytes.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
-
-/// Publications of a `history` reply: by default, and at most.
-const HISTORY_LIMIT: usize = 100;
-const HISTORY_LIMIT_MAX: usize = 1000;
 
 /// Channels and from where to replay each, in the client's order, which is also that of the replies.
 type RequestedChannels<'a> = Vec<(String, &'a RawValue)>;

@@ -31,9 +31,14 @@ impl<'a> Adder<'a> {
         label: &str,
         values: impl IntoIterator<Item = &'v str>,
     ) -> IntCounterVec {
-        let counters = IntCounterVec::new(opts(name, help), &[label]).expect("valid counters");
+        let counters = self.counters_of(name, help, &[label]);
         values.into_iter().for_each(|value| _ = counters.with_label_values(&[value]));
-        self.register(counters)
+        counters
+    }
+
+    /// Counters with several labels. The caller makes each, so that all are present from the start.
+    pub fn counters_of(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(opts(name, help), labels).expect("valid counters"))
     }
 
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {

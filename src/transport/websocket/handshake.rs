@@ -10,7 +10,6 @@ use hyper::header::{
 use hyper::{HeaderMap, Request, Response, Version};
 
 use crate::session::JoinPosition;
-use crate::transport::request_body::RequestBody;
 use crate::transport::request_refused::RequestRefused;
 
 /// Headers for a session that is bound to a channel: the channel's position, and whether everything since
@@ -19,7 +18,7 @@ const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
 const RECOVERED: HeaderName = HeaderName::from_static("tidegate-recovered");
 
 /// Checks that the request is a valid WebSocket upgrade.
-pub fn check(request: &Request<RequestBody>) -> Result<(), RequestRefused> {
+pub fn check(request: &Request<()>) -> Result<(), RequestRefused> {
     let headers = request.headers();
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
         let message = "this path requires a WebSocket upgrade over HTTP/1.1";

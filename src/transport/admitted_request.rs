@@ -1,0 +1,58 @@
+//! Requests of admitted connections: counted for their client, refused while the node drains, and traced.
+
+use hyper::Request;
+
+use super::addresses::AddressSlot;
+use super::client::Peer;
+use super::connection_refusal::ConnectionRefusal;
+use super::public::Public;
+use super::request::{self, RequestOutcome};
+use super::request_body::RequestBody;
+
+/// Answers one request. The returned slot counts its client for as long as its session lasts.
+pub async fn answer(
+    public: &Public,
+    request: Request<RequestBody>,
+    peer: Peer,
+) -> (RequestOutcome, Option<AddressSlot>) {
+    let trace = request::begin_trace(&request);
+    let (head, body) = request.into_parts();
+    let request = Request::from_parts(head, ());
+    let (answer, address_slot) = match public.admit_request(peer, &request) {
+        Ok(address_slot) => (request::answer(public, &request, body, peer).await, address_slot),
+        Err(refusal) => (request::refuse(public, &request, peer, refusal), None),
+    };
+    // Checked again: a session that started before the drain began is among those that the drain closes, but
+    // one that started after it is not.
+    let answer = match public.check_phase() {
+        Err(refusal) if answer.session().is_some() => {
+            refusal.count(None);
+            request::refuse(public, &request, peer, refusal)
+        }
+        _ => answer,
+    };
+    answer.end_trace(trace);
+    (answer, address_slot)
+}
+
+impl Public {
+    /// Counts the client of a request that came through a trusted proxy; other clients were counted when
+    /// their connection was accepted. A short request is no handshake, because a client may send many on one
+    /// connection to the proxy. Fails while the node drains.
+    fn admit_request(
+        &self,
+        peer: Peer,
+        request: &Request<()>,
+    ) -> Result<Option<AddressSlot>, ConnectionRefusal> {
+        self.check_phase().inspect_err(|refusal| refusal.count(None))?;
+        if !peer.is_proxy() {
+            return Ok(None);
+        }
+        let client = peer.client_of(request.headers(), &self.server.get().trusted_proxies);
+        let admitted = match request::is_short(request) {
+            true => self.admission.admit_short_request(client),
+            false => self.admission.admit_client(client),
+        };
+        admitted.inspect_err(|refusal| refusal.count(Some(client)))
+    }
+}
