@@ -1,8 +1,10 @@
-//! The resident memory of an idle plain connection, before and after it has sent a large message.
+//! The resident memory of an idle plain connection, before and after it has sent a large message, and of a waiting poll.
 //!
 //! Measures the proportional set size of the node's process: heap, stacks, and all pages that it loads meanwhile, so that
 //! some start-up cost counts for the connections. The kernel's memory for their sockets is not part of any process.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -23,6 +25,7 @@ const BURST: usize = 200;
 
 pub fn measure(_: Length, table: &mut Table) -> Result<()> {
     on_shared_channels(table)?;
+    waiting_polls(table)?;
     on_own_channels(table)
 }
 
@@ -50,6 +53,28 @@ pub fn idle(
     let idle = stable_pss(&node, Some(&mut clients))?;
     println!("  the node alone: {} KiB", empty / 1024);
     table.add(measure, each(idle, empty), "B each", goal);
+    Ok(())
+}
+
+/// Polls that wait for a publication, a hundred for each channel.
+fn waiting_polls(table: &mut Table) -> Result<()> {
+    let redis = Redis::start(Cores::Any)?;
+    let mut node = Node::start(&redis, Cores::Any)?;
+    let empty = stable_pss(&node, None)?;
+    let mut polls = Vec::with_capacity(CONNECTIONS);
+    for number in 0..CONNECTIONS {
+        let channel = number % SHARED_CHANNELS;
+        let request =
+            format!("GET /poll/mem-{channel}?wait=60s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        let mut poll = TcpStream::connect(node.address)?;
+        poll.write_all(request.as_bytes())?;
+        polls.push(poll);
+    }
+    node.wait_subscribed(CONNECTIONS, SHARED_CHANNELS)?;
+    let waiting = stable_pss(&node, None)?;
+    // No poll was answered meanwhile.
+    node.wait_subscribed(CONNECTIONS, SHARED_CHANNELS)?;
+    table.add("memory, waiting polls", each(waiting, empty), "B each", Goal::AtMost(4096.0));
     Ok(())
 }
 

@@ -27,7 +27,7 @@ use crate::protocol::PollReply;
 use crate::session::{Connection, ConnectionEvent, JoinPosition, Session};
 use crate::telemetry::{self, ShortRequest};
 
-/// Most bytes that a client may send while its poll waits: its next requests.
+/// Most bytes that a client may send while its poll waits: its next requests. More ends the poll.
 const EARLY_BYTES_MAX: usize = 16 << 10;
 
 /// Bytes of one read.
@@ -117,10 +117,10 @@ impl<S: AsyncRead + Unpin + Send> PollConnection<'_, S> {
         Some(response)
     }
 
-    /// Keeps what the client sends: its next requests. Ready: it has disconnected.
+    /// Keeps what the client sends: its next requests. Ready: it has disconnected, or has sent too much.
     fn poll_disconnect(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         let Some(stream) = &mut self.stream else { return Poll::Pending };
-        while self.early.len() < EARLY_BYTES_MAX {
+        loop {
             let mut bytes = [0; READ_BYTES];
             let mut buffer = ReadBuf::new(&mut bytes);
             let read = ready!(Pin::new(&mut **stream).poll_read(cx, &mut buffer));
@@ -128,9 +128,10 @@ impl<S: AsyncRead + Unpin + Send> PollConnection<'_, S> {
                 return Poll::Ready(Close::Lost);
             }
             self.early.extend_from_slice(buffer.filled());
+            if self.early.len() > EARLY_BYTES_MAX {
+                return Poll::Ready(Close::Protocol("too many requests behind a waiting poll"));
+            }
         }
-        // Its disconnect is seen when the poll is answered.
-        Poll::Pending
     }
 }
 

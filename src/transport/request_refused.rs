@@ -131,6 +131,7 @@ impl RequestRefused {
             }
             Close::Forbidden => (StatusCode::FORBIDDEN, "forbidden", None),
             Close::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", again),
+            Close::Protocol(_) => (StatusCode::BAD_REQUEST, "bad_request", None),
             Close::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", again),
         };

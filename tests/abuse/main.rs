@@ -9,6 +9,7 @@
 //! | `victim` | the node, the healthy pair, and the conditions at the end |
 //! | `requests` | malformed and smuggled HTTP requests |
 //! | `slow_requests` | connections that send nothing, or one byte at a time |
+//! | `polls` | polls whose clients vanish, and bodies that never arrive |
 //! | `frames` | WebSocket floods, fragments and aborted connections |
 //! | `json` | JSON that is hard to parse |
 //! | `channels` | many channel names, and names that are special elsewhere |
@@ -20,6 +21,7 @@ mod channels;
 mod frames;
 mod json;
 mod log;
+mod polls;
 mod requests;
 mod slow_requests;
 mod victim;
