@@ -33,6 +33,7 @@ export function connect<Channels = AnyChannels>(url: string, options: FallbackOp
   /** What to use instead of a WebSocket: that which worked last. */
   let instead: HttpTransport = "sse";
   let failures = 0;
+  let earlyEnds = 0;
 
   /** Watches a WebSocket until its first message. */
   function createWebSocket(address: string, protocols?: string | string[]): WebSocketLike {
@@ -89,7 +90,13 @@ export function connect<Channels = AnyChannels>(url: string, options: FallbackOp
     /** Short at first: a node that was restarted refuses WebSockets for a moment only. */
     let delay = Math.min(retry, 1_000);
     const socket = createHttpSocket(base, kind, {
-      works: () => look(),
+      works() {
+        earlyEnds = 0;
+        look();
+      },
+      endedEarly() {
+        if (++earlyEnds >= FAILURES_MAX) transport = instead = "poll";
+      },
       unreachable() {
         if (!WebSocketClass) return;
         // Perhaps there is no network: a WebSocket first, when it is back.

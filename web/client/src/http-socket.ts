@@ -48,6 +48,8 @@ export interface Observer {
   works(): void;
   /** No request gets through. */
   unreachable(): void;
+  /** A stream has ended before it was of use: a fault, or a proxy that holds it back until its end. */
+  endedEarly(): void;
   /** Requests get through, but streams do not. */
   blocksStreams(): void;
 }
@@ -191,6 +193,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
         else receive({ type: "pong" });
       };
       await http.request(address, {}, 0, ({ body }) => readEvents(body!, read), own.abort);
+      if (!greeted) observer.endedEarly();
       lose(CUT, "the stream has ended");
     } catch (error) {
       if (own.abort.signal.aborted) return;

@@ -9,10 +9,10 @@ export interface Subscriber {
   subscription: Subscription<any>;
   deliver(publication: Publication): void;
   emit(event: string, value: unknown): void;
-  /** Live publications wait until `release`, while the past is delivered with `deliverNow`. */
+  /** Live publications wait until `release`, while the past is delivered with `deliverPast`. */
   hold(): void;
   release(): void;
-  deliverNow(publication: Publication): void;
+  deliverPast(publications: Publication[]): void;
   /** Nothing is delivered any more. An iterator ends, with the error if there is one. */
   end(error?: TidegateError): void;
 }
@@ -49,8 +49,13 @@ export function createSubscriber(channel: string, unsubscribe: () => void): Subs
   }
 
   return {
-    deliverNow,
     release,
+    deliverPast(publications) {
+      // The past may have been read long after the subscription: what came before its first publication goes first.
+      const first = publications[0]?.position;
+      while (first && held?.[0] && !(held[0].position && !isNew(first, held[0].position, true))) deliverNow(held.shift()!);
+      publications.forEach((publication) => deliverNow(publication));
+    },
     hold: () => void (held = []),
     deliver(publication) {
       if (!held) return deliverNow(publication);

@@ -1,7 +1,7 @@
 import * as bounds from "./bounds.js";
 import { fault } from "./fault.js";
 import { decode, type Wire } from "./payload.js";
-import { isNew, isWhole } from "./position.js";
+import { isWhole } from "./position.js";
 import { createSubscriber, type Subscriber } from "./subscriber.js";
 import type { Connection } from "./connection.js";
 import type { Requests } from "./requests.js";
@@ -88,18 +88,13 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
   /** Delivers the past to a subscriber that joins others, without disturbing them. */
   async function backfill(subscriber: Subscriber, channel: string, { last, since }: SubscribeOptions) {
     subscriber.hold();
-    // What follows this is delivered to all subscribers of the channel, so a later answer would hide what lies between.
-    const joinedAt = channels.get(channel)?.position;
     for (let failures = 0; ; ) {
       try {
         // `history` knows no "first": the newest that it answers may be all that there is.
         const from = since == "first" ? undefined : since;
         const answer = await requests.request({ type: "history", channel, since: from, limit: last ?? bounds.HISTORY_LIMIT });
         if (answer.recovered === false || (since && !from && !isWhole(answer))) subscriber.emit("gap", { reason: "not_recovered" });
-        for (const each of answer.publications) {
-          if (last && joinedAt && isNew(each.position, joinedAt)) break;
-          subscriber.deliverNow(decode(channel, each));
-        }
+        subscriber.deliverPast(answer.publications.map((each: Wire) => decode(channel, each)));
         since = answer.position;
         if (!answer.more || !from) break;
       } catch (error) {

@@ -9,7 +9,7 @@ after(() => clients.forEach((client) => client.close()));
 export const socket = globalThis.WebSocket ? {} : { WebSocket: Ws };
 
 export function connect(url, options, module = core) {
-  const client = module.connect(url, { timeout: 10_000, ...socket, ...options });
+  const client = module.connect(url, { timeout: 40_000, ...socket, ...options });
   clients.push(client);
   return client;
 }

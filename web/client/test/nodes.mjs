@@ -41,7 +41,7 @@ export const AUTH = { "auth.mode": "token", "auth.keys": `[{ alg = "HS256", secr
 
 /** Starts a node; `port` of an earlier one to take its place. */
 export async function startNode({ port = 0, broker = "memory:", restart, ...settings } = {}) {
-  const all = { "server.listen": `127.0.0.1:${port}`, "internal.listen": "127.0.0.1:0", "broker.url": broker, rules: RULES, "drain.delay": "0s", ...settings };
+  const all = { "server.listen": `127.0.0.1:${port}`, "internal.listen": "127.0.0.1:0", "broker.url": broker, rules: RULES, "drain.delay": "0s", "broker.publish_timeout": "10s", ...settings };
   const child = spawn(BINARY, Object.entries(all).flatMap(([key, value]) => ["--set", `${key}=${value}`]), { stdio: ["ignore", "ignore", "pipe"] });
   const exited = once(child, "exit");
   cleanups.push(() => stop("SIGKILL"));
