@@ -244,15 +244,13 @@ try {
     await text(page, '#latency', /ms/);
     await toggle('Disconnect');
     await shows(page, 'Closed with 1000.');
-    for (const [transport, sent] of [['plain', 'by a plain frame'], ['sse', null]]) {
+    for (const [transport, sent] of [['plain', 'by a plain frame'], ['sse', 'by POST, to a stream'], ['poll', 'by POST, to a poll']]) {
       await page.getByLabel('Transport and protocol').selectOption(transport);
       await toggle('Connect');
       await state(page, 'open');
-      if (sent) {
-        await page.locator('#text').fill(sent);
-        await toggle('Send');
-        await page.locator('.frame.in', { hasText: sent }).waitFor();
-      }
+      await page.locator('#text').fill(sent);
+      await toggle('Send');
+      await page.locator('.frame.in', { hasText: sent }).waitFor();
       await toggle('Disconnect');
       await state(page, 'closed');
     }

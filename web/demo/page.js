@@ -164,7 +164,9 @@ const loadFacts = () => (facts ??= fetch('/demo/facts.json').then((answer) => an
 export async function showShell(section, channel, payload) {
   const { command, prefix, api, needs_key: needsKey } = await loadFacts();
   const path = encodeURIComponent(channel).replaceAll('%3A', ':'), key = needsKey ? ' -H "Authorization: Bearer $API_KEY"' : '';
+  const bearer = token ? ' -H "Authorization: Bearer $TOKEN"' : '';
   const lines = [
+    ['As a client of this node:', `curl${bearer} -d ${quoted(payload)} ${quoted(`${location.origin}/publish/${path}`)}`],
     ['As a service on the node’s own host:', `curl${key} -d ${quoted(payload)} ${quoted(`${api}api/publish/${path}`)}`],
   ];
   // A plain PUBLISH is not kept.
