@@ -17,6 +17,9 @@
 /** Codes which mean that nothing was published. */
 const NOT_PUBLISHED = ['forbidden', 'unauthorized', 'bad_request', 'too_large', 'rate_limited', 'limit_reached', 'queue_full', 'not_found'];
 
+/** Milliseconds after which the client rejects a publication without an answer, whatever it knows of it (`timeout` of `connect`). */
+const REQUEST_TIMEOUT = 60_000;
+
 /** What each kind of finding means. */
 export const KINDS = {
   Loss: 'a publication was not received, and no gap was told',
@@ -183,7 +186,7 @@ function auditAcknowledged(entries, channel, publications, received, find) {
 }
 
 function auditPublications(publications, channels, findings) {
-  for (const { channel, from, n, at, outcome, code, position, positions, receivedAt } of publications.values()) {
+  for (const { channel, from, n, at, outcome, code, position, positions, receivedAt, settledAt } of publications.values()) {
     const find = (kind, text) => findings.push({ kind, who: from, channel, at, text });
     const told = [...positions];
     const epochs = new Set(told.map((it) => parse(it)[0]));
@@ -192,6 +195,7 @@ function auditPublications(publications, channels, findings) {
       find('WrongPosition', `publication ${n} is at ${told}, acknowledged at ${position}`);
     }
     if (outcome === 'rejected' && receivedAt !== undefined && NOT_PUBLISHED.includes(code)) find('Phantom', `publication ${n}, ${code}`);
-    if (outcome === 'rejected' && channels[channel] && code === 'unknown_outcome') find('Unresent', `publication ${n}`);
+    const inTime = settledAt - at < REQUEST_TIMEOUT;
+    if (outcome === 'rejected' && channels[channel] && code === 'unknown_outcome' && inTime) find('Unresent', `publication ${n}`);
   }
 }

@@ -57,6 +57,8 @@ test('a publication that never settles', () => {
 
 test('a publication that was received although it was rejected as forbidden, and one whose outcome was unknown', () => {
   const rejected = (code) => [{ kind: 'publish', id: 1, channel: 'kept', n: 1, at: 10 }, { kind: 'rejected', id: 1, code }];
+  const late = [{ kind: 'publish', id: 1, channel: 'kept', n: 1, at: 10 }, { kind: 'rejected', id: 1, code: 'unknown_outcome', at: 60_020 }];
+  assert.deepEqual(kinds(late, []), []);
   const received = [...subscribed('kept', 'e-0'), got(1, 'e-1')];
   assert.deepEqual(kinds(rejected('forbidden'), received), ['Phantom']);
   assert.deepEqual(kinds(rejected('unknown_outcome'), received), ['Unresent']);

@@ -12,8 +12,11 @@ import { BURST, CHANNELS, drawPlan, isLinkFault, isProcessFault } from './plan.m
 import { Service } from './service.mjs';
 import { Stage } from './stage.mjs';
 
-/** Milliseconds after the repair until every participant must be served, and every publication settled. */
-const SERVED_TIME_MAX = 70_000;
+/**
+ * Milliseconds after the repair until every participant must be served, and every publication settled. Requests over HTTP notice a black
+ * hole later than a WebSocket, each connection for itself.
+ */
+const SERVED_TIME_MAX = { websocket: 70_000, sse: 150_000, poll: 150_000, changing: 150_000 };
 /** Milliseconds for a round of final publications, before another one is sent. */
 const ROUND_TIME = 3000;
 
@@ -45,7 +48,7 @@ async function run(plan, scratch) {
   await stage.repair();
   const repairedAt = now();
   if (plan.online) page.dispatchEvent(new Event('online'));
-  await attempt('settled', () => settle(participants, channels));
+  await attempt('settled', () => settle(participants, channels, SERVED_TIME_MAX[plan.transport]));
   const servedIn = Math.round(now() - repairedAt);
   participants.forEach((it) => it.client.close());
   const panics = stage.nodes.flatMap((it) => it.panics());
@@ -75,8 +78,8 @@ async function injectAll(plan, stage, participants, bursts) {
 }
 
 /** Waits until each participant is served again and has received a last publication of each on each channel. */
-async function settle(participants, channels) {
-  const deadline = performance.now() + SERVED_TIME_MAX;
+async function settle(participants, channels, timeout) {
+  const deadline = performance.now() + timeout;
   for (let round = 1; ; round += 1) {
     await until('all are served again, with all publications settled', () => participants.every((it) => it.isServed && !it.unsettled), {
       timeout: deadline - performance.now(),
