@@ -1,6 +1,7 @@
 //! A client: one connection after another, each with the operations of its role.
 
 mod commands;
+mod event_stream;
 mod messages;
 mod plain;
 
@@ -104,8 +105,10 @@ impl Client {
     }
 
     pub async fn run(mut self) {
-        if let Role::Plain { publishes } = self.role {
-            return self.run_plain(publishes).await;
+        match self.role {
+            Role::Plain { publishes } => return self.run_plain(publishes).await,
+            Role::EventStream { several } => return self.run_event_stream(several).await,
+            _ => {}
         }
         loop {
             let narrow = self.role == Role::Pauser;
@@ -206,7 +209,7 @@ impl Client {
             Role::Toggler => 3..30,
             Role::Resumer => 60..900,
             Role::Pauser => 200..700,
-            Role::PublishingSubscriber | Role::Plain { .. } => 8..50,
+            Role::PublishingSubscriber | Role::Plain { .. } | Role::EventStream { .. } => 8..50,
         };
         Duration::from_millis(self.random.random_range(range))
     }
@@ -259,7 +262,7 @@ impl Client {
                     self.subscribe_all(socket).await?;
                 }
             }
-            Role::Plain { .. } => {}
+            Role::Plain { .. } | Role::EventStream { .. } => {}
         }
         Ok(false)
     }

@@ -82,6 +82,8 @@ pub enum Role {
     PublishingSubscriber,
     /// Uses the plain protocol, to publish as well if `publishes` is true.
     Plain { publishes: bool },
+    /// Reads Server-Sent Events, of `several` channels or of one, and reconnects repeatedly with `Last-Event-ID`.
+    EventStream { several: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +244,8 @@ impl Generator {
             (Role::PublishingSubscriber, 2, 4),
             (Role::Plain { publishes: false }, 2, 4),
             (Role::Plain { publishes: true }, 1, 2),
+            (Role::EventStream { several: false }, 2, 4),
+            (Role::EventStream { several: true }, 3, 6),
         ];
         let mut all = Vec::new();
         for (role, least, most) in roles {
@@ -268,9 +272,11 @@ impl Generator {
         let count = match role {
             Role::LongSubscriber => self.random.random_range(3..=self.channels.len()),
             Role::Toggler => self.random.random_range(1..=2),
-            Role::Resumer | Role::Pauser => self.random.random_range(2..=5),
+            Role::Resumer | Role::Pauser | Role::EventStream { several: true } => {
+                self.random.random_range(2..=5)
+            }
             Role::PublishingSubscriber => 2,
-            Role::Plain { .. } => 1,
+            Role::Plain { .. } | Role::EventStream { several: false } => 1,
         };
         let all: Vec<ChannelNumber> = (0..self.channels.len()).collect();
         all.choose_multiple(&mut self.random, count).copied().collect()
