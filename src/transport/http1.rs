@@ -25,6 +25,7 @@ use super::request::{self, RequestOutcome};
 use super::request_body::RequestBody;
 use super::request_deadline::RequestDeadline;
 use super::response;
+use super::routed_request::HEAD_BYTES_MAX;
 use super::stream::ClientStream;
 use crate::session::Session;
 use crate::telemetry::{self, Rejected};
@@ -86,7 +87,7 @@ pub async fn answer_requests<S: ClientStream>(
     let mut connection = http1::Builder::new()
         // The deadline does this, and more.
         .header_read_timeout(None)
-        .max_buf_size(request::HEAD_BYTES_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(request::HEAD_LINES_MAX)
         .serve_connection(TokioIo::new(HttpStream::new(stream, early, deadline.clone())), service);
     let ended = serve_until(|cx| connection.poll_without_shutdown(cx), &deadline).await;

@@ -26,9 +26,6 @@ use crate::http::{self, Query};
 use crate::session::{Session, SessionParameters};
 use crate::telemetry::{self, ShortRequest, Trace};
 
-/// Most bytes of a request's head; a longer one is answered with 431.
-pub const HEAD_BYTES_MAX: usize = 16 << 10;
-
 /// Most header lines of a request; more are answered with 431 too. Browsers send some 20, and proxies add
 /// theirs.
 pub const HEAD_LINES_MAX: usize = 256;

@@ -11,6 +11,9 @@ use crate::http::{self, Parameter, Query};
 use crate::protocol::Protocol;
 use crate::publication::{Channel, Position, Traceparent};
 
+/// Most bytes of a request's head; a longer one is answered with 431.
+pub const HEAD_BYTES_MAX: usize = 16 << 10;
+
 /// A request whose path matches a route.
 pub struct RoutedRequest<'a> {
     /// As in the path, percent-encoded. None: the path has no channel.

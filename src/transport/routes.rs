@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::request::HEAD_BYTES_MAX;
 use super::request_refused::RequestRefused;
-use super::routed_request::{RoutedRequest, SessionRequest, position};
+use super::routed_request::{HEAD_BYTES_MAX, RoutedRequest, SessionRequest, position};
 use crate::http::Parameter;
 use crate::protocol::{
     Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Protocol, http, json,
