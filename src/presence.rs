@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::local_presence::LocalPresence;
 use crate::broker::{Broker, Unavailable};
 use crate::critical_tasks;
-use crate::publication::{Channel, Members, User};
+use crate::publication::{Channel, Members, User, UserInfo};
 use crate::settings::Settings;
 
 /// How often a node renews its channels within the time to live. Redis counts a node as alive for 0.6 of it,
@@ -83,9 +83,10 @@ impl Presence {
         presence
     }
 
-    /// Adds a session of the user to the channel. The guard's drop removes it.
-    pub fn enter(&self, channel: Channel, user: User) -> Present {
-        self.0.local().enter(&channel, &user);
+    /// Adds a session of the user to the channel. `info`: what its token says of the user. The guard's drop removes
+    /// it.
+    pub fn enter(&self, channel: Channel, user: User, info: Option<&UserInfo>) -> Present {
+        self.0.local().enter(&channel, &user, info);
         self.0.changed.notify_one();
         Present { presence: self.clone(), channel, user }
     }

@@ -1,7 +1,9 @@
 //! The types that all modules share: channels, publications, positions, users, nodes, sessions and traces.
 
+mod position;
 mod replay_start;
 mod traceparent;
+mod user_info;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -11,8 +13,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-pub use self::replay_start::{InvalidStart, ReplayStart};
+pub use self::position::{InvalidPosition, Position};
+pub use self::replay_start::{InvalidCount, InvalidStart, ReplayStart};
 pub use self::traceparent::{InvalidTraceparent, Traceparent};
+pub use self::user_info::UserInfo;
 
 /// A channel's name: 1 to 255 bytes of UTF-8 without white space or control characters.
 ///
@@ -173,44 +177,6 @@ pub enum Publisher {
     Service,
 }
 
-/// The position of a publication in its channel's history, written `<epoch>-<seq>`.
-///
-/// `seq` grows by exactly one; another `epoch` is another history, and a later one is larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    pub epoch: u64,
-    pub seq: u64,
-}
-
-impl Position {
-    /// Before every publication.
-    pub const MIN: Self = Self { epoch: 0, seq: 0 };
-}
-
-/// The text is not a position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a position is two whole numbers joined by a hyphen, such as 1763-41")]
-pub struct InvalidPosition;
-
-impl FromStr for Position {
-    type Err = InvalidPosition;
-
-    fn from_str(text: &str) -> Result<Self, InvalidPosition> {
-        let (epoch, seq) = text.split_once('-').ok_or(InvalidPosition)?;
-        let number = |digits: &str| match digits.bytes().all(|b| b.is_ascii_digit()) {
-            true => digits.parse().map_err(|_| InvalidPosition),
-            false => Err(InvalidPosition),
-        };
-        Ok(Self { epoch: number(epoch)?, seq: number(seq)? })
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch, self.seq)
-    }
-}
-
 /// A user's name from its token. None: a session without a user.
 pub type User = Option<Arc<str>>;
 
@@ -220,6 +186,8 @@ pub struct Member {
     pub user: User,
     /// The number of sessions. Zero, when a node writes its members: the user has left.
     pub sessions: u32,
+    /// What the user's newest token says of the user.
+    pub info: Option<UserInfo>,
 }
 
 /// The members of a channel, over all nodes.
@@ -310,16 +278,6 @@ mod tests {
         assert!(Channel::new(&"x".repeat(255)).is_ok());
         for bad in ["", "a b", "a\tb", "a\u{7}", "a\u{a0}b", &"x".repeat(256)] {
             assert_eq!(Channel::new(bad), Err(InvalidChannel), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn positions_round_trip_and_invalid_ones_are_refused() {
-        let position: Position = "1763-41".parse().unwrap();
-        assert_eq!(position, Position { epoch: 1763, seq: 41 });
-        assert_eq!(position.to_string(), "1763-41");
-        for bad in ["", "1", "1-", "-1", "+1-2", "1-2-3", "99999999999999999999-1"] {
-            assert_eq!(bad.parse::<Position>(), Err(InvalidPosition), "{bad:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::required_claims::RequiredClaims;
 use super::token::object;
 use super::{Identity, TokenRefused};
-use crate::publication::{Channel, User};
+use crate::publication::{Channel, User, UserInfo};
 use crate::rules::Pattern;
 
 /// The most patterns of the claim `subscribe`, and of `publish`, because each is tried for every channel.
@@ -31,6 +31,8 @@ pub struct Claims {
     subscribe: Box<[Pattern]>,
     publish: Box<[Pattern]>,
     channels: Box<[Channel]>,
+    /// The claim `info`, which is valid.
+    info: Option<Box<str>>,
     /// In seconds since 1970, as are the others.
     expires: Option<f64>,
     not_before: Option<f64>,
@@ -59,6 +61,8 @@ struct RawClaims<'a> {
     publish: Option<&'a RawValue>,
     #[serde(borrow, default)]
     channels: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    info: Option<&'a RawValue>,
 }
 
 /// The claim `aud` (RFC 7519, section 4.1.3).
@@ -78,6 +82,7 @@ impl Claims {
             subscribe: patterns(written.subscribe, TokenRefused::SUBSCRIBE)?,
             publish: patterns(written.publish, TokenRefused::PUBLISH)?,
             channels: channels(written.channels)?,
+            info: info(written.info)?,
             expires: read(written.exp, TokenRefused::EXP)?,
             not_before: read(written.nbf, TokenRefused::NBF)?,
             issued: read(written.iat, TokenRefused::IAT)?,
@@ -102,14 +107,23 @@ impl Claims {
             Some(date) if date + leeway > now => Some(date + leeway),
             Some(_) => return Err(TokenRefused::EXPIRED),
         };
+        let issued_at = self.issued.map(|date| time(date.min(now)));
         Ok(Identity {
             user: self.user.clone(),
+            info: self.info(issued_at.unwrap_or_else(|| time(now))),
             subscribe: self.subscribe.clone(),
             publish: self.publish.clone(),
             channels: self.channels.clone(),
             ends_at: ends_at.map(time),
-            issued_at: self.issued.map(|date| time(date.min(now))),
+            issued_at,
         })
+    }
+
+    /// What the token says of the user. Sessions without a user are one member together, which has no info.
+    fn info(&self, issued_at: SystemTime) -> Option<UserInfo> {
+        let since_1970 = issued_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+        self.user.as_ref().and(self.info.as_deref()).and_then(|json| UserInfo::new(json, millis))
     }
 }
 
@@ -174,6 +188,11 @@ fn channels(claim: Option<&RawValue>) -> Result<Box<[Channel]>, TokenRefused> {
     let mut seen = HashSet::new();
     let names = names.iter().filter(|name| seen.insert(*name));
     names.map(|name| Channel::new(name).map_err(|_| TokenRefused::CHANNELS)).collect()
+}
+
+fn info(claim: Option<&RawValue>) -> Result<Option<Box<str>>, TokenRefused> {
+    let Some(json) = claim.map(RawValue::get) else { return Ok(None) };
+    UserInfo::new(json, 0).map(|info| Some((&**info.json()).into())).ok_or(TokenRefused::INFO)
 }
 
 fn time(date: f64) -> SystemTime {

@@ -75,6 +75,9 @@ pub fn explain(table: &RuleTable, origin: &str, channel: &str, shown: &TokenStat
     line("channel", channel);
     line("rule", &rule);
     line("token", &shown.words());
+    if let Some(info) = shown.identity().and_then(|identity| identity.info.as_ref()) {
+        line("info", info.json());
+    }
     for (name, right) in [("subscribe", Right::Subscribe), ("publish", Right::Publish)] {
         line(name, &answer(&access::decide(table, shown.identity(), right, channel), table));
     }

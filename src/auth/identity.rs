@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::publication::{Channel, User};
+use crate::publication::{Channel, User, UserInfo};
 use crate::rules::Pattern;
 
 /// The user of a session, and the channels its token lists.
@@ -10,6 +10,8 @@ use crate::rules::Pattern;
 pub struct Identity {
     /// The claim `sub`. None: the token names no user.
     pub user: User,
+    /// The claim `info`. None: the token has none, or names no user.
+    pub info: Option<UserInfo>,
     /// Channels it lists for subscribing; `{user}` in them is the user.
     pub subscribe: Box<[Pattern]>,
     /// Channels it lists for publishing.

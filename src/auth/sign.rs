@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::Algorithm;
 
@@ -47,6 +48,8 @@ pub struct NewClaims {
     pub publish: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub info: Option<Box<RawValue>>,
 }
 
 impl Signer {

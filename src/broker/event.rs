@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::announcement::Announcement;
 use super::revocation::{KnownRevocations, Revocation};
-use crate::publication::{Change, Channel, Publication, User};
+use crate::publication::{Change, Channel, Publication, User, UserInfo};
 
 /// An event from the broker to the hub. The sink must not block.
 #[derive(Debug)]
@@ -20,8 +20,9 @@ pub enum BrokerEvent<'a> {
     },
     /// A publication of the channel was missed, though the subscription is live.
     Gap { channel: &'a Channel, reason: &'static str },
-    /// A user's first session in the whole fleet joined the channel, or the last one left.
-    Presence { channel: &'a str, user: User, change: Change },
+    /// A user's first session in the whole fleet joined the channel, or the last one left. `info`: what the
+    /// token says of a user who joins.
+    Presence { channel: &'a str, user: User, change: Change, info: Option<UserInfo> },
     /// The user's tokens issued until `before`, in Unix milliseconds, are revoked. May repeat, and
     /// comes from other tasks than the other events.
     Revoked { user: &'a str, before: u64 },

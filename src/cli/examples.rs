@@ -51,6 +51,7 @@ Examples:
 pub const TOKEN: &str = "\
 Examples:
   tidegate token --user ada --subscribe 'chat:*' --config tidegate.toml
+  tidegate token --user ada --subscribe 'chat:*' --info '{\"name\":\"Ada\"}'
   tidegate token --user ada --ttl 15m --kid 2026-11 --config tidegate.toml";
 
 pub const HEALTH: &str = "\

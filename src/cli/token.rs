@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::Args;
+use serde_json::value::RawValue;
 
 use super::argument::{channel, wrong};
 use super::examples;
@@ -34,6 +35,9 @@ pub struct Arguments {
     /// A channel that the user's sessions are subscribed to at connect.
     #[arg(long, value_name = "CHANNEL")]
     channel: Vec<String>,
+    /// What the members of a channel see of the user: a JSON object of at most 1 KiB, such as '{"name":"Ada"}'.
+    #[arg(long, value_name = "JSON")]
+    info: Option<String>,
     /// How long the token is valid, with its unit (ms, s, m, h, d).
     #[arg(long, default_value = "1h")]
     ttl: String,
@@ -77,7 +81,11 @@ fn claims(
     ttl: Duration,
     now: SystemTime,
 ) -> Result<NewClaims, Failure> {
-    let Arguments { user, subscribe, publish, channel: channels, .. } = arguments.clone();
+    let Arguments { user, subscribe, publish, channel: channels, info, .. } = arguments.clone();
+    let info = match info.map(RawValue::from_string).transpose() {
+        Ok(info) => info,
+        Err(error) => return Err(wrong(format!("--info is not JSON: {error}"))),
+    };
     for text in subscribe.iter().chain(&publish) {
         Pattern::parse(text).map_err(|invalid| wrong(format!("{text:?}: {invalid}")))?;
     }
@@ -94,5 +102,6 @@ fn claims(
         subscribe,
         publish,
         channels,
+        info,
     })
 }

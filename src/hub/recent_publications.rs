@@ -117,7 +117,7 @@ pub struct LoadRequest {
 
 /// What was read of the history.
 #[derive(Debug, Default)]
-pub struct Loaded {
+pub struct LoadedHistory {
     pub newest_first: Vec<Publication>,
     /// Nothing precedes them, or nothing that a client may get.
     pub is_all: bool,
@@ -228,7 +228,7 @@ impl Recent {
     }
 
     /// Takes the result of a read, which leads to the start of the chain.
-    pub fn add_loaded(&mut self, loaded: Loaded) {
+    pub fn add_loaded(&mut self, loaded: LoadedHistory) {
         self.is_loading = false;
         self.is_complete |= loaded.is_all;
         for publication in loaded.newest_first {

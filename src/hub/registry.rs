@@ -14,7 +14,7 @@ use super::shard::ChannelCount;
 use crate::broker::{Broker, BrokerEvent, Sink};
 use crate::outbound::Outbound;
 use crate::protocol::Push;
-use crate::publication::{Change, Channel, Publication, User};
+use crate::publication::{Channel, Publication};
 use crate::rules::Rules;
 use crate::telemetry;
 
@@ -63,8 +63,8 @@ impl Registry {
                 self.interrupt(channel, reason);
             }
             BrokerEvent::Gap { channel, reason } => self.push_gap(channel.as_str(), reason),
-            BrokerEvent::Presence { channel, user, change } => {
-                self.push_change(channel, user, change);
+            BrokerEvent::Presence { channel, user, change, info } => {
+                self.push_to_subscribers(channel, &Push::Presence { channel, user, change, info });
             }
             // Other modules handle revocations and the fleet.
             BrokerEvent::Revoked { .. }
@@ -136,9 +136,9 @@ impl Registry {
         self.fan_out.push_to_all(&subscribers, &Push::Gap { channel, reason });
     }
 
-    fn push_change(&self, channel: &str, user: User, change: Change) {
+    fn push_to_subscribers(&self, channel: &str, push: &Push<'_>) {
         let Some(subscribers) = self.channels.shard(channel).subscribers(channel) else { return };
-        self.fan_out.push_to_all(&subscribers, &Push::Presence { channel, user, change });
+        self.fan_out.push_to_all(&subscribers, push);
     }
 
     /// Applies the current rules to the channels, and notifies every session.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::broker::{
     ATTENDANCES_MAX, Attendance, MembershipState, RENEWALS_MAX, Renewal, Unavailable,
 };
-use crate::publication::{Channel, Member, User};
+use crate::publication::{Channel, Member, User, UserInfo};
 
 /// The members of this node. Its memory is proportional to them: every list holds each member or channel at
 /// most once.
@@ -32,6 +32,10 @@ struct Attendee {
     /// How many sessions the broker has; zero: the broker does not have the member. None: unknown, because a
     /// call failed.
     written: Option<u32>,
+    /// What the user's newest token says of the user. Kept while the user has a session of any token.
+    info: Option<UserInfo>,
+    /// Whether the broker has that info too.
+    is_info_written: bool,
     is_queued: bool,
     /// The broker has lost the member, but the other nodes got the join already.
     is_announced: bool,
@@ -46,8 +50,18 @@ impl Attendee {
         }
     }
 
+    /// Takes the info of one more session, unless it is older.
+    fn set_info(&mut self, info: Option<&UserInfo>) {
+        let newest = UserInfo::newer(self.info.clone(), info.cloned());
+        if newest != self.info {
+            self.info = newest;
+            self.is_info_written = false;
+        }
+    }
+
     fn is_settled(&self) -> bool {
-        self.written == Some(self.expected_sessions())
+        let expected = self.expected_sessions();
+        self.written == Some(expected) && (expected == 0 || self.is_info_written)
     }
 }
 
@@ -89,12 +103,14 @@ impl LocalPresence {
         }
     }
 
-    pub fn enter(&mut self, channel: &Channel, user: &User) {
+    /// `info`: what the session's token says of the user.
+    pub fn enter(&mut self, channel: &Channel, user: &User, info: Option<&UserInfo>) {
         let users = self.channels.entry(channel.clone()).or_default();
         let attendee = users
             .entry(user.clone())
             .or_insert_with(|| Attendee { written: Some(0), ..Attendee::default() });
         attendee.sessions += 1;
+        attendee.set_info(info);
         if let Some(end) = attendee.grace_ends_at.take() {
             self.in_grace.remove(&(end, channel.clone(), user.clone()));
         }
@@ -156,7 +172,8 @@ impl LocalPresence {
                 attendances.push(Attendance { channel, members: Vec::new(), announce });
                 attendances.len() - 1
             });
-            attendances[index].members.push(Member { user, sessions });
+            let info = attendee.info.clone();
+            attendances[index].members.push(Member { user, sessions, info });
             members += 1;
         }
         attendances
@@ -234,6 +251,7 @@ impl LocalPresence {
         let users = self.channels.get_mut(channel);
         let Some(attendee) = users.and_then(|users| users.get_mut(&member.user)) else { return };
         attendee.written = is_written.then_some(member.sessions);
+        attendee.is_info_written = is_written && attendee.info == member.info;
         attendee.is_announced &= !is_written;
         match attendee.is_settled() {
             true => self.drop_if_gone(channel, &member.user),

@@ -17,7 +17,7 @@ impl PresenceFixture {
         let sink = {
             let changes = changes.clone();
             Arc::new(move |event: BrokerEvent<'_>| {
-                if let BrokerEvent::Presence { channel, user, change } = event {
+                if let BrokerEvent::Presence { channel, user, change, .. } = event {
                     changes.lock().unwrap().push((channel.to_owned(), user, change));
                 }
             })
@@ -37,13 +37,14 @@ impl PresenceFixture {
     }
 
     fn enter(&self, user: Option<&str>) -> Present {
-        self.presence.enter(chat(), user.map(Into::into))
+        self.presence.enter(chat(), user.map(Into::into), None)
     }
 
     async fn members(&self) -> Vec<(Option<String>, u32)> {
         let members = self.presence.members(chat()).await.unwrap();
         let each = members.list.into_iter();
-        each.map(|Member { user, sessions }| (user.map(|it| it.to_string()), sessions)).collect()
+        each.map(|Member { user, sessions, .. }| (user.map(|it| it.to_string()), sessions))
+            .collect()
     }
 
     /// The changes since the last call.

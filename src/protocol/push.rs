@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::publication::{Change, User};
+use crate::publication::{Change, User, UserInfo};
 
 /// A message of the node that is not a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Push<'a> {
         channel: &'a str,
         user: User,
         change: Change,
+        /// What the token says of a user who joins.
+        info: Option<UserInfo>,
     },
     /// The connection is about to end; the client should reconnect after this delay.
     Reconnect {

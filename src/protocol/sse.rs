@@ -30,6 +30,8 @@ const NOT_RECOVERED: &str = "not_recovered";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sse {
     pub channel: Channel,
+    /// The stream begins with the past of the channel, all or the newest of it.
+    pub replays: bool,
 }
 
 impl Sse {
@@ -50,7 +52,8 @@ impl Speak for Sse {
     fn reply(&self, reply: &Reply) -> Option<Bytes> {
         let Reply::Subscribed { channel, position, recovered, .. } = reply else { return None };
         let mut first = SseEvent::default().retry(rand::random_range(RETRY_MS));
-        if let Some(position) = position.filter(|_| *recovered != Some(true)) {
+        let has_backlog = self.replays || *recovered == Some(true);
+        if let Some(position) = position.filter(|_| !has_backlog) {
             first = first.id(&position.to_string());
         }
         if *recovered == Some(false) {
@@ -140,7 +143,7 @@ mod tests {
     fn first(position: Option<Position>, recovered: Option<bool>) -> String {
         let channel = Channel::new("a").unwrap();
         let reply = Reply::Subscribed { id: None, channel: channel.clone(), position, recovered };
-        let text = text(Sse { channel }.reply(&reply));
+        let text = text(Sse { channel, replays: false }.reply(&reply));
         let (retry, rest) = text.split_once('\n').unwrap();
         assert!(RETRY_MS.contains(&retry.strip_prefix("retry: ").unwrap().parse().unwrap()));
         rest.to_owned()

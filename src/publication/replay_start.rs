@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::Position;
+use super::position::Position;
 
 /// From where a new subscriber gets a channel's past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

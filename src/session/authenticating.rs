@@ -14,7 +14,6 @@ use super::state::{close_of, code_of};
 use crate::auth::access::Right;
 use crate::close::Close;
 use crate::protocol::{Code, Id, Reply, ReplyError, Token};
-use crate::publication::User;
 use crate::telemetry;
 
 /// Most consecutive tokens that are not accepted. Checking a token costs more than any other command.
@@ -56,12 +55,13 @@ impl Session {
         };
         self.bad_tokens = 0;
         let (before, user) = (self.state.principal().user(), identity.user.clone());
+        let is_same = before == user && self.state.principal().info() == identity.info.as_ref();
         let expires_in = time_left(&identity, SystemTime::now());
         self.state.set_principal(Principal::of(identity, entered, Instant::now()));
         self.reply(&Reply::Authenticated { id, user: user.clone(), expires_in });
         self.end_forbidden_subscriptions();
-        if before != user {
-            self.move_presence(&user);
+        if !is_same {
+            self.renew_presence();
         }
         self.subscribe_token_channels();
     }
@@ -124,23 +124,27 @@ impl Session {
             return;
         }
         self.end_forbidden_subscriptions();
+        let principal = self.state.principal();
         for joined in &mut self.subscriptions {
             let channel = joined.subscription.channel();
             let keeps = self.context.hub.rules().of(channel.as_str()).presence;
             if keeps != joined.present.is_some() {
-                let user = self.state.principal().user();
-                let enter = || Box::new(self.context.presence.enter(channel.clone(), user));
+                let (user, info) = (principal.user(), principal.info());
+                let enter = || Box::new(self.context.presence.enter(channel.clone(), user, info));
                 joined.present = keeps.then(enter);
             }
         }
     }
 
-    /// Moves its presence to another user: the channels' members get a join and a leave.
-    fn move_presence(&mut self, user: &User) {
+    /// Enters its channels again, as another user or with another info. If the user changed, the channels' members
+    /// get a join and a leave.
+    fn renew_presence(&mut self) {
+        let principal = self.state.principal();
         for joined in &mut self.subscriptions {
             if let Some(present) = &mut joined.present {
                 let channel = joined.subscription.channel().clone();
-                **present = self.context.presence.enter(channel, user.clone());
+                let (user, info) = (principal.user(), principal.info());
+                **present = self.context.presence.enter(channel, user, info);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::close::Close;
 use crate::hub::{Interest, Subscriber};
 use crate::outbound::Outbound;
 use crate::protocol::{Protocol, Speak};
-use crate::publication::{Channel, Position, ReplayStart};
+use crate::publication::{Channel, ReplayStart};
 use crate::telemetry::{self, Rejected};
 
 /// What a client requested in its handshake.
@@ -27,8 +27,8 @@ pub struct SessionParameters {
     pub token: Option<Result<Identity, TokenRefused>>,
     /// Whether a session that is bound to channels receives its own publications.
     pub echo: bool,
-    /// The positions from which it resumes its protocol's channels, in their order. Shorter: the rest is new.
-    pub since: Vec<Option<Position>>,
+    /// From where it gets the past of its protocol's channels, in their order. Shorter: the rest is new.
+    pub since: Vec<Option<ReplayStart>>,
     /// Whether a gap closes the session if its protocol has no message for it.
     pub closes_on_gap: bool,
 }
@@ -105,7 +105,7 @@ impl Session {
     async fn subscribe_bound(
         &mut self,
         subscriber: Subscriber,
-        since: Vec<Option<Position>>,
+        since: Vec<Option<ReplayStart>>,
     ) -> JoinPosition {
         if let Err((_, denied)) = self.state.check_all_bound() {
             telemetry::rejected(Rejected::Forbidden, &denied);
@@ -117,10 +117,7 @@ impl Session {
         let subscribed =
             channels.filter(|(channel, _)| self.state.check(Right::Subscribe, channel).is_ok());
         let mut interests: Vec<Interest> = subscribed
-            .map(|(channel, since)| {
-                let start = since.map(ReplayStart::After);
-                self.context.hub.interest(channel.clone(), start)
-            })
+            .map(|(channel, start)| self.context.hub.interest(channel.clone(), start))
             .collect();
         let confirmed = match self.context.hub.broker().ready() {
             Ok(()) => try_join_all(&mut interests).await.is_ok(),

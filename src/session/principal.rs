@@ -9,7 +9,7 @@ use super::users::Entered;
 use crate::auth::Identity;
 use crate::auth::access::{self, Denied, Right};
 use crate::close::Close;
-use crate::publication::{Channel, User};
+use crate::publication::{Channel, User, UserInfo};
 use crate::rules::Rules;
 
 /// An expiry further away than this counts as none: no connection lasts that long.
@@ -58,6 +58,11 @@ impl Principal {
 
     pub fn user(&self) -> User {
         self.identity.as_ref()?.user.clone()
+    }
+
+    /// What its token says of the user.
+    pub fn info(&self) -> Option<&UserInfo> {
+        self.identity.as_ref()?.info.as_ref()
     }
 
     pub fn ends_at(&self) -> Option<Instant> {

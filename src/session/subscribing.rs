@@ -53,8 +53,8 @@ impl Session {
             }
         });
         let present = self.context.hub.rules().of(channel.as_str()).presence.then(|| {
-            let user = self.state.principal().user();
-            Box::new(self.context.presence.enter(channel, user))
+            let principal = self.state.principal();
+            Box::new(self.context.presence.enter(channel, principal.user(), principal.info()))
         });
         self.subscriptions.push(Joined { subscription, present });
         join_position

@@ -1,6 +1,7 @@
 //! The parts of a request that determine its session: channel, query and headers.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -9,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use super::request_refused::RequestRefused;
 use crate::http::{self, Parameter, Query};
 use crate::protocol::Protocol;
-use crate::publication::{Channel, Position, Traceparent};
+use crate::publication::{Channel, InvalidCount, InvalidStart, Position, ReplayStart, Traceparent};
 
 /// Most bytes of a request's head; a longer one is answered with 431.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -29,8 +30,8 @@ pub struct SessionRequest {
     pub protocol: Protocol,
     /// Whether a session that is bound to channels receives its own publications.
     pub echo: bool,
-    /// The positions from which it resumes its channels, in their order.
-    pub since: Vec<Option<Position>>,
+    /// From where it gets the past of its channels, in their order.
+    pub since: Vec<Option<ReplayStart>>,
     /// Whether a gap closes it.
     pub closes_on_gap: bool,
     /// How long a poll waits. Zero for all other requests.
@@ -81,6 +82,24 @@ impl RoutedRequest<'_> {
                 "the path or the query must name a channel: /sse/a, or /sse?channel=a&channel=b",
             )),
             false => Ok(channels),
+        }
+    }
+
+    /// From where the query asks for the channel's past, with `since` or `last`.
+    pub fn start(&self) -> Result<Option<ReplayStart>, RequestRefused> {
+        let refuse =
+            |name, error: &dyn Display| RequestRefused::bad_request(format!("{name} {error}"));
+        let newest = |count: Cow<'_, str>| {
+            let count = count.parse().map_err(|_| InvalidCount)?;
+            ReplayStart::newest(count)
+        };
+        match (self.query("since"), self.query("last")) {
+            (None, None) => Ok(None),
+            (Some(since), None) => {
+                since.parse().map(Some).map_err(|error: InvalidStart| refuse("since", &error))
+            }
+            (None, Some(count)) => newest(count).map(Some).map_err(|error| refuse("last", &error)),
+            (Some(_), Some(_)) => Err(RequestRefused::bad_request("give either since or last")),
         }
     }
 

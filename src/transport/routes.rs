@@ -12,7 +12,7 @@ use crate::protocol::{
     Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Protocol, http, json,
     plain, sse,
 };
-use crate::publication::{PayloadKind, Position, Publication};
+use crate::publication::{PayloadKind, Publication, ReplayStart};
 use crate::settings::read_duration;
 use crate::telemetry::ShortRequest;
 
@@ -133,7 +133,7 @@ fn json(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
 fn plain(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let traceparent = routed.traceparent().map(Box::new);
     let protocol = plain::Plain { channel: routed.channel()?, traceparent };
-    let since = vec![routed.query("since").map(|text| position("since", &text)).transpose()?];
+    let since = vec![routed.start()?];
     let closes_on_gap = match routed.query("gap").as_deref() {
         None => false,
         Some("close") => true,
@@ -146,9 +146,14 @@ fn plain(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
 }
 
 fn sse(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
-    let protocol = sse::Sse { channel: routed.channel()? };
-    let since = last_event_id(routed).map(|(name, text)| position(name, &text)).transpose()?;
-    Ok(sse_session(protocol, vec![since]))
+    let channel = routed.channel()?;
+    let start = match last_event_id(routed) {
+        // It continues a stream, whatever its address asked for at first.
+        Some((name, text)) => Some(ReplayStart::After(position(name, &text)?)),
+        None => routed.start()?,
+    };
+    let replays = matches!(start, Some(ReplayStart::First | ReplayStart::Newest(_)));
+    Ok(sse_session(sse::Sse { channel, replays }, vec![start]))
 }
 
 /// Each `channel` of the query is one of the stream's channels.
@@ -169,7 +174,7 @@ fn sse_channels(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRef
         let name = last_id.map_or(LAST_EVENT_ID, |(name, _)| name);
         RequestRefused::bad_request(format!("{name}: {error}"))
     })?;
-    let since = protocol.since();
+    let since = protocol.since().into_iter().map(|since| since.map(Into::into)).collect();
     Ok(sse_session(protocol, since))
 }
 
@@ -184,7 +189,7 @@ fn last_event_id<'a>(routed: &'a RoutedRequest<'_>) -> Option<(&'static str, Cow
 }
 
 /// The client reconnects if it cannot be subscribed immediately, so that it misses nothing unknowingly.
-fn sse_session(protocol: impl Into<Protocol>, since: Vec<Option<Position>>) -> SessionRequest {
+fn sse_session(protocol: impl Into<Protocol>, since: Vec<Option<ReplayStart>>) -> SessionRequest {
     SessionRequest { since, closes_on_gap: true, ..SessionRequest::new(protocol) }
 }
 
@@ -247,7 +252,7 @@ fn poll(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
             )));
         }
     };
-    let since = vec![since];
+    let since = vec![since.map(Into::into)];
     Ok(SessionRequest { since, wait, closes_on_gap: true, ..SessionRequest::new(protocol) })
 }
 

@@ -19,6 +19,7 @@ mod latest;
 mod log;
 mod presence;
 mod presence_functions;
+mod presence_info;
 mod redis_failures;
 mod redis_tls;
 mod relay;

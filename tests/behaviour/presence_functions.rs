@@ -69,6 +69,23 @@ impl PresenceFunctions {
         self.ask(Self::call("refresh", node, ttl).arg(-1)).await
     }
 
+    /// Writes a member as nodes since version 7 of the library do, with info.
+    async fn write_with_info(&mut self, node: &str, user: &str, sessions: u32, info: &str) {
+        let mut call = Self::call("write", node, LONG);
+        call.arg(1).arg(user).arg(sessions).arg(info);
+        let _: String = self.ask(&call).await;
+    }
+
+    /// The members of all nodes with their infos, of which at most so many bytes.
+    async fn list(&mut self, bytes: usize) -> Vec<(String, String)> {
+        let mut call = ::redis::cmd("FCALL");
+        call.arg("tidegate_presence_list").arg(1).arg(KEY).arg(100).arg(bytes);
+        let (_, nodes): (bool, Vec<Vec<(String, String)>>) = self.ask(&call).await;
+        let mut all = nodes.concat();
+        all.sort();
+        all
+    }
+
     /// Refreshes a node that expects this number of members.
     async fn refresh_of(&mut self, node: &str, members: usize) -> String {
         let (status, _): (String, bool) =
@@ -340,4 +357,34 @@ async fn all_presence_keys_expire() {
         let kept = i64::try_from(LONG.as_millis()).unwrap() * 2;
         assert!(left > 0 && left <= kept, "{key}: {left} ms");
     }
+}
+
+#[tokio::test]
+async fn nodes_of_an_earlier_version_read_and_write_members_without_infos() {
+    let mut functions = PresenceFunctions::new().await;
+    let info = r#"1763999999123 {"n": 1.0}"#;
+    functions.write_with_info("new", "=ada", 2, info).await;
+    let message: Value =
+        serde_json::from_slice(&functions.changes.receive().await).expect("it is JSON");
+    assert_eq!(message, json!({"change": "join", "user": "ada", "info": {"n": 1.0}}));
+    // An earlier node has another session of the user, and one of its own.
+    functions.write("old", LONG, &[("=ada", 1), ("=bo", 1)]).await;
+    functions.expect_change("join", Some("bo")).await;
+
+    let members = functions.members().await;
+    assert_eq!(members, [("=ada".to_owned(), 3), ("=bo".to_owned(), 1)]);
+    let text = |user: &str, value: &str| (user.to_owned(), value.to_owned());
+    let with_info = format!("2 {info}");
+    let listed = functions.list(1 << 20).await;
+    assert_eq!(listed, [text("=ada", "1"), text("=ada", &with_info), text("=bo", "1")]);
+    let limited = functions.list(with_info.len() - 1).await;
+    assert_eq!(limited, [text("=ada", "1"), text("=ada", "2"), text("=bo", "1")]);
+    assert_eq!(functions.refresh_of("new", 1).await, "known");
+
+    // A write without info replaces it.
+    functions.write_with_info("new", "=ada", 1, "").await;
+    assert_eq!(functions.list(1 << 20).await[..2], [text("=ada", "1"), text("=ada", "1")]);
+    functions.write_with_info("new", "=ada", 0, "").await;
+    functions.write("old", LONG, &[("=ada", 0)]).await;
+    functions.expect_change("leave", Some("ada")).await;
 }

@@ -1,7 +1,7 @@
 //! Reads a channel's history backwards, as far as new subscribers need.
 
 use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
-use crate::hub::recent_publications::{BACKLOG_BYTES_MAX, LoadRequest, Loaded};
+use crate::hub::recent_publications::{BACKLOG_BYTES_MAX, LoadRequest, LoadedHistory};
 use crate::hub::registry::Registry;
 use crate::publication::{Channel, Position, Publication};
 
@@ -23,11 +23,11 @@ async fn read(
     broker: &dyn Broker,
     channel: &Channel,
     request: LoadRequest,
-) -> Result<Loaded, Unavailable> {
+) -> Result<LoadedHistory, Unavailable> {
     let mut loaded = match request.start {
         Some(start) => read_back(broker, channel, start, request).await?,
         // The chain already starts with the first publication.
-        None => Loaded { is_all: true, ..Loaded::default() },
+        None => LoadedHistory { is_all: true, ..LoadedHistory::default() },
     };
     if let Some(end) = request.trim_up_to {
         loaded.kept_from = Some(kept_from(broker, channel, end).await?);
@@ -41,11 +41,11 @@ async fn read_back(
     channel: &Channel,
     start: Position,
     LoadRequest { oldest, count, .. }: LoadRequest,
-) -> Result<Loaded, Unavailable> {
+) -> Result<LoadedHistory, Unavailable> {
     let mut newest_first: Vec<Publication> = Vec::new();
     let mut bytes = 0;
     let mut page = Page::Before(after(start));
-    let loaded = |newest_first, is_all| Loaded { newest_first, is_all, kept_from: None };
+    let loaded = |newest_first, is_all| LoadedHistory { newest_first, is_all, kept_from: None };
     loop {
         let some = broker.history(channel.clone(), page, PAGE_MAX).await?;
         let is_end = some.len() < PAGE_MAX;

@@ -12,7 +12,11 @@ fn user(name: &str) -> User {
 }
 
 fn attendance(announce: bool, members: &[(&str, u32)]) -> Attendance {
-    let member = |(name, sessions): &(&str, u32)| Member { user: user(name), sessions: *sessions };
+    let member = |(name, sessions): &(&str, u32)| Member {
+        user: user(name),
+        sessions: *sessions,
+        info: None,
+    };
     Attendance { channel: channel(), members: members.iter().map(member).collect(), announce }
 }
 
@@ -38,7 +42,7 @@ impl LocalPresenceFixture {
     }
 
     fn enter(&mut self, name: &str) {
-        self.local.enter(&channel(), &user(name));
+        self.local.enter(&channel(), &user(name), None);
     }
 
     fn leave(&mut self, name: &str) {
@@ -241,7 +245,7 @@ fn presence_batches_are_bounded_and_lose_no_member() {
     let channels: Vec<Channel> =
         (0..RENEWALS_MAX + 1).map(|n| Channel::new(&format!("c{n}")).unwrap()).collect();
     for channel in &channels {
-        (0..3).for_each(|n| local.enter(channel, &user(&format!("u{n}"))));
+        (0..3).for_each(|n| local.enter(channel, &user(&format!("u{n}")), None));
     }
     let mut written = 0;
     loop {
@@ -259,4 +263,35 @@ fn presence_batches_are_bounded_and_lose_no_member() {
     local.renew_all();
     assert_eq!(local.take_due().len(), RENEWALS_MAX);
     assert_eq!(local.take_due().len(), 1);
+}
+
+#[test]
+fn the_newest_tokens_info_is_written_and_an_older_one_changes_nothing() {
+    let info = |name: &str, at| UserInfo::new(&format!(r#"{{"name":"{name}"}}"#), at);
+    let written = |sessions, info: &Option<UserInfo>, announce| {
+        let member = Member { user: user("ada"), sessions, info: info.clone() };
+        Attendance { channel: channel(), members: vec![member], announce }
+    };
+    let mut fixture = LocalPresenceFixture::new();
+    let (old, new) = (info("Ada", 1), info("Countess", 2));
+    fixture.local.enter(&channel(), &user("ada"), old.as_ref());
+    fixture.writes(&[written(1, &old, true)], Ok(MembershipState::Known));
+    // A renewed token: the session enters again before it leaves.
+    fixture.local.enter(&channel(), &user("ada"), new.as_ref());
+    fixture.leave("ada");
+    fixture.writes(&[written(1, &new, false)], Ok(MembershipState::Known));
+    fixture.local.enter(&channel(), &user("ada"), old.as_ref());
+    fixture.writes(&[written(2, &new, false)], Ok(MembershipState::Known));
+    fixture.leave("ada");
+    fixture.writes(&[written(1, &new, false)], Ok(MembershipState::Known));
+    fixture.local.enter(&channel(), &user("ada"), None);
+    fixture.leave("ada");
+    fixture.writes_nothing();
+    // Redis has lost it.
+    fixture.is_renewed(Some(1), Ok(MembershipState::Forgotten));
+    fixture.writes(&[written(1, &new, false)], Ok(MembershipState::Known));
+    fixture.leave("ada");
+    fixture.now += GRACE;
+    fixture.writes(&[written(0, &new, true)], Ok(MembershipState::Known));
+    assert!(fixture.is_empty());
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::publication::object;
 use crate::protocol::{Id, Push, Reply, ReplyError};
-use crate::publication::{Change, Member, Position};
+use crate::publication::{Change, Member, Position, UserInfo};
 
 /// A reply or push as it is serialized.
 #[derive(Serialize)]
@@ -66,6 +66,8 @@ enum JsonMessage<'a> {
     Join {
         channel: &'a str,
         user: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        info: Option<&'a RawValue>,
     },
     Leave {
         channel: &'a str,
@@ -98,6 +100,8 @@ enum JsonMessage<'a> {
 struct JsonMember<'a> {
     user: Option<&'a str>,
     sessions: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<&'a RawValue>,
 }
 
 /// A reply as a JSON object.
@@ -155,17 +159,22 @@ pub fn push(push: &Push<'_>) -> Vec<u8> {
         Push::Reconnect { after, reason } => {
             JsonMessage::Reconnect { after_ms: after.as_millis() as u64, reason }
         }
-        Push::Presence { channel, user, change: Change::Join } => {
-            JsonMessage::Join { channel, user: user.as_deref() }
+        Push::Presence { channel, user, change: Change::Join, info } => {
+            JsonMessage::Join { channel, user: user.as_deref(), info: raw(info) }
         }
-        Push::Presence { channel, user, change: Change::Leave } => {
+        Push::Presence { channel, user, change: Change::Leave, .. } => {
             JsonMessage::Leave { channel, user: user.as_deref() }
         }
     })
 }
 
 fn member(member: &Member) -> JsonMember<'_> {
-    JsonMember { user: member.user.as_deref(), sessions: member.sessions }
+    let info = raw(&member.info);
+    JsonMember { user: member.user.as_deref(), sessions: member.sessions, info }
+}
+
+fn raw(info: &Option<UserInfo>) -> Option<&RawValue> {
+    serde_json::from_str(info.as_ref()?.json()).ok()
 }
 
 fn text(position: &Option<Position>) -> Option<String> {

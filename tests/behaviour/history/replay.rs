@@ -5,8 +5,10 @@ use std::ops::RangeInclusive;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use testkit::client::Client;
+use testkit::event_stream::EventStream;
 use testkit::fleet::{Broker, for_every_broker};
 use testkit::node::Node;
+use testkit::raw::{RawClient, upgrade};
 
 use super::{LONG, Position, RULES, publication, publish, publish_all, subscribe, subscribed};
 
@@ -291,5 +293,37 @@ async fn a_start_that_is_not_allowed_is_a_bad_request(broker: Broker) {
         let error = start(&mut client, fields.clone()).await;
         assert_eq!(error["code"], "bad_request", "{fields}: {error}");
         assert!(error["message"].as_str().is_some_and(|it| it.contains(part)), "{fields}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_query_of_plain_sessions_and_sse_streams_asks_for_the_past() {
+    let node = Node::standalone(&[LONG]).await;
+    let mut publisher = Client::json(&node).await;
+    publish_all(&mut publisher, "h:1", 1..=40).await;
+    for (query, begin) in [("since=first", 1), ("last=3", 38), ("last=1000", 1)] {
+        let mut plain = Client::open(&node, &format!("/ws/h:1?{query}")).await;
+        for number in begin..=40 {
+            assert_eq!(plain.receive_text().await, number.to_string(), "{query}");
+        }
+        let recovered = plain.response.headers().get("tidegate-recovered");
+        let expected = query.starts_with("since").then_some("true");
+        assert_eq!(recovered.map(|it| it.to_str().unwrap()), expected, "{query}");
+        let mut stream = EventStream::open(&node, &format!("/sse/h:1?{query}")).await;
+        for number in begin..=40 {
+            assert_eq!(stream.event().await.data, number.to_string(), "{query}");
+        }
+    }
+    for query in ["since=first&last=3", "last=0", "last=1001", "last=x", "since=latest"] {
+        let mut raw = RawClient::connect(&node).await;
+        raw.send(upgrade(&format!("/ws/h:1?{query}"), "")).await;
+        let response = raw.response().await;
+        assert_eq!(response.status, 400, "{query}");
+        assert!(response.text().contains("bad_request"), "{}", response.text());
+        let path = format!("/sse/h:1?{query}");
+        let Err(response) = EventStream::request(node.public, &path, "").await else {
+            panic!("{path} is a stream");
+        };
+        assert_eq!(response.status, 400, "{query}");
     }
 }

@@ -4,7 +4,9 @@
 -- which it counts as alive; negative: when its members were removed. Joins and leaves are published
 -- to the Redis channel of the same name.
 -- KEYS[2], `KEYS[1] .. ' ' .. node`: a hash of the node's members, user -> sessions, where a user
--- is written `=name` and no user `-`. Other nodes' hashes have names of the same form; all have one
+-- is written `=name` and no user `-`. The value is `2`, or `2 <milliseconds> {…}` with what a token
+-- says of the user and when it was issued. Nodes before version 7 of the library write and read
+-- numbers only: their functions are `update` and `members`. Other nodes' hashes have names of the same form; all have one
 -- hash tag, so they are in one slot. KEYS[2] may be omitted: a master that imports the slot takes
 -- several keys only if it has all of them.
 --
@@ -76,13 +78,20 @@ do
     return users
   end
 
-  local function announce(publish, channel, change, users)
+  -- infos: user -> a JSON object, or nil.
+  local function announce(publish, channel, change, users, infos)
     for _, user in ipairs(users) do
       local name = cjson.null
       if user ~= '-' then
         name = string.sub(user, 2)
       end
-      redis.call(publish, channel, cjson.encode({change = change, user = name}))
+      local message = cjson.encode({change = change, user = name})
+      local info = infos and infos[user]
+      if info then
+        -- As text: cjson would write its numbers in another way.
+        message = string.sub(message, 1, -2) .. ',"info":' .. info .. '}'
+      end
+      redis.call(publish, channel, message)
     end
   end
 
@@ -100,25 +109,25 @@ do
     return #users, redis.call('EXISTS', key) == 1
   end
 
-  -- KEYS: the channel's, the node's. ARGV: node, ttl in ms, PUBLISH or SPUBLISH, announce 1 or 0,
-  -- then user and sessions, any number of times; 0 sessions: the user left this node.
-  -- Returns what was known of the node: known, forgotten or removed.
-  local function update(keys, args)
+  -- step: how many arguments a member has.
+  local function write_members(keys, args, step)
     local channel, own = keys[1], keys[2] or members_key(keys[1], args[1])
     local node, ttl, publish = args[1], tonumber(args[2]), args[3]
     local users = {}
-    for at = 5, #args, 2 do
+    for at = 5, #args, step do
       users[#users + 1] = args[at]
     end
     local now, nodes = now_ms(), nodes_of(channel)
     local standing = standing_of(nodes[node], redis.call('HLEN', own))
     local before = redis.call('HMGET', own, unpack(users))
-    local written, joined, left = {}, {}, {}
+    local written, joined, left, infos = {}, {}, {}, {}
     for at, user in ipairs(users) do
-      local sessions = args[4 + 2 * at]
+      local first = 5 + step * (at - 1)
+      local sessions, info = args[first + 1], step > 2 and args[first + 2] or ''
       if sessions ~= '0' then
         written[#written + 1] = user
-        written[#written + 1] = sessions
+        written[#written + 1] = info == '' and sessions or sessions .. ' ' .. info
+        infos[user] = string.match(info, '^%d+ (.+)$')
         if not before[at] then
           joined[#joined + 1] = user
         end
@@ -138,10 +147,22 @@ do
       redis.call('HDEL', channel, node)
     end
     if args[4] == '1' then
-      announce(publish, channel, 'join', nowhere_else(channel, nodes, node, joined))
+      announce(publish, channel, 'join', nowhere_else(channel, nodes, node, joined), infos)
       announce(publish, channel, 'leave', nowhere_else(channel, nodes, node, left))
     end
     return standing
+  end
+
+  -- KEYS: the channel's, the node's. ARGV: node, ttl in ms, PUBLISH or SPUBLISH, announce 1 or 0,
+  -- then user and sessions, any number of times; 0 sessions: the user left this node.
+  -- Returns what was known of the node: known, forgotten or removed.
+  local function update(keys, args)
+    return write_members(keys, args, 2)
+  end
+
+  -- The same with a third argument of each user: '' or `<milliseconds> {…}`.
+  local function write(keys, args)
+    return write_members(keys, args, 3)
   end
 
   -- KEYS: the channel's, the node's. ARGV: node, ttl in ms, PUBLISH or SPUBLISH, how many members
@@ -190,10 +211,26 @@ do
     return {standing, more}
   end
 
-  -- KEYS: the channel's. ARGV: maximum number of members.
-  -- Returns 1 where there are more, else 0, and for each node alive its users and their sessions.
-  local function members(keys, args)
-    local channel, most = keys[1], tonumber(args[1])
+  -- Removes the infos from a list of users and values, beyond so many bytes in total; returns how
+  -- many are left.
+  local function limit_infos(list, bytes)
+    for at = 2, #list, 2 do
+      local sessions = string.match(list[at], '^(%d+) ')
+      if sessions then
+        bytes = bytes - #list[at]
+        if bytes < 0 then
+          list[at], bytes = sessions, 0
+        end
+      end
+    end
+    return bytes
+  end
+
+  -- KEYS: the channel's. ARGV: maximum number of members, maximum bytes of their infos.
+  -- Returns 1 where there are more members, else 0, and for each node alive its users and the
+  -- values of its hash.
+  local function list(keys, args)
+    local channel, most, bytes = keys[1], tonumber(args[1]), tonumber(args[2])
     local now, more, lists = now_ms(), 0, {}
     for node, moment in pairs(nodes_of(channel)) do
       if moment >= now then
@@ -211,10 +248,19 @@ do
         end
       end
     end
+    for _, one in ipairs(lists) do
+      bytes = limit_infos(one, bytes)
+    end
     return {more, lists}
   end
 
+  -- The same with numbers of sessions only.
+  local function members(keys, args)
+    return list(keys, {args[1], 0})
+  end
+
   redis.register_function('tidegate_presence_update', update)
+  redis.register_function('tidegate_presence_write', write)
   -- Runs also on a server without memory: keeping members alive takes no more memory.
   redis.register_function({
     function_name = 'tidegate_presence_refresh',
@@ -224,6 +270,11 @@ do
   redis.register_function({
     function_name = 'tidegate_presence_members',
     callback = members,
+    flags = {'no-writes'},
+  })
+  redis.register_function({
+    function_name = 'tidegate_presence_list',
+    callback = list,
     flags = {'no-writes'},
   })
 end

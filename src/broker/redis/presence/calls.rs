@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use ::redis::{Cmd, FromRedisValue, ParsingError, Value};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::broker::presence::{Attendance, MEMBERS_MAX, MembershipState, Renewal};
 use crate::broker::redis::sibling_key::sibling_key;
-use crate::publication::{Change, Channel, Member, Members, NodeId, User};
+use crate::publication::{Change, Channel, Member, Members, NodeId, User, UserInfo};
 
 /// Maximum number of renewals of one channel in a row while members of dead nodes remain. Beyond it
 /// the next node's renewal continues.
@@ -48,10 +49,14 @@ impl PresenceCalls {
 
     /// [`membership_state`] reads the reply.
     pub fn write(&self, ttl: Duration, attendance: &Attendance) -> Cmd {
-        let mut call = self.call("tidegate_presence_update", &attendance.channel, ttl);
+        let mut call = self.call("tidegate_presence_write", &attendance.channel, ttl);
         call.arg(u8::from(attendance.announce));
-        for member in &attendance.members {
-            call.arg(field(&member.user)).arg(member.sessions);
+        for Member { user, sessions, info } in &attendance.members {
+            call.arg(field(user)).arg(sessions);
+            match info {
+                Some(info) => call.arg(format!("{} {}", info.issued_at(), info.json())),
+                None => call.arg(""),
+            };
         }
         call
     }
@@ -67,8 +72,8 @@ impl PresenceCalls {
     /// [`members`] reads the reply.
     pub fn members(&self, channel: &Channel) -> Cmd {
         let mut call = ::redis::cmd("FCALL");
-        call.arg("tidegate_presence_members").arg(1).arg(self.key(channel.as_str()));
-        call.arg(MEMBERS_MAX);
+        call.arg("tidegate_presence_list").arg(1).arg(self.key(channel.as_str()));
+        call.arg(MEMBERS_MAX).arg(UserInfo::LIST_BYTES_MAX);
         call
     }
 
@@ -114,19 +119,31 @@ pub fn renewed(answer: Value) -> Result<Renewed, ParsingError> {
 /// Redis the work.
 pub fn members(answer: Value) -> Result<Members, ParsingError> {
     let (truncated, nodes) = <(bool, Vec<Fields>)>::from_redis_value(answer)?;
-    let mut sums: BTreeMap<User, u32> = BTreeMap::new();
-    for (field, sessions) in nodes.into_iter().flatten() {
+    let mut sums: BTreeMap<User, (u32, Option<UserInfo>)> = BTreeMap::new();
+    for (field, value) in nodes.into_iter().flatten() {
         // A field that no node wrote is no user.
         let Some(user) = user(&field) else { continue };
+        let (sessions, info) = sessions_and_info(&value);
         let sum = sums.entry(user).or_default();
-        *sum = sum.saturating_add(sessions);
+        sum.0 = sum.0.saturating_add(sessions.parse().map_err(|_| "not a number of sessions")?);
+        sum.1 = UserInfo::newer(sum.1.take(), info);
     }
-    let list = sums.into_iter().map(|(user, sessions)| Member { user, sessions }).collect();
-    Ok(Members { list, truncated })
+    let member = |(user, (sessions, info))| Member { user, sessions, info };
+    Ok(Members { list: sums.into_iter().map(member).collect(), truncated })
 }
 
 /// A node's members, as in its hash.
-type Fields = Vec<(Vec<u8>, u32)>;
+type Fields = Vec<(Vec<u8>, String)>;
+
+/// The value of a field: `2`, or `2 <milliseconds> {…}`.
+fn sessions_and_info(value: &str) -> (&str, Option<UserInfo>) {
+    let Some((sessions, info)) = value.split_once(' ') else { return (value, None) };
+    let read = |info: &str| {
+        let (issued_at, json) = info.split_once(' ')?;
+        UserInfo::new(json, issued_at.parse().ok()?)
+    };
+    (sessions, read(info))
+}
 
 /// A user as a hash field: `=name`, and `-` for none, which differs from the empty name.
 fn field(user: &User) -> String {
@@ -140,12 +157,22 @@ fn user(field: &[u8]) -> Option<User> {
     }
 }
 
+/// A join or a leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserChange {
+    pub user: User,
+    pub change: Change,
+    pub info: Option<UserInfo>,
+}
+
 /// Reads a message of joins and leaves. `None`: no node wrote it.
-pub fn read_change(message: &[u8]) -> Option<(User, Change)> {
+pub fn read_change(message: &[u8]) -> Option<UserChange> {
     #[derive(Deserialize)]
-    struct ChangeMessage {
+    struct ChangeMessage<'a> {
         change: ChangeKind,
         user: Option<String>,
+        #[serde(borrow)]
+        info: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "lowercase")]
@@ -153,12 +180,13 @@ pub fn read_change(message: &[u8]) -> Option<(User, Change)> {
         Join,
         Leave,
     }
-    let message: ChangeMessage = serde_json::from_slice(message).ok()?;
+    let message: ChangeMessage<'_> = serde_json::from_slice(message).ok()?;
     let change = match message.change {
         ChangeKind::Join => Change::Join,
         ChangeKind::Leave => Change::Leave,
     };
-    Some((message.user.map(Into::into), change))
+    let info = message.info.and_then(|info| UserInfo::new(info.get(), 0));
+    Some(UserChange { user: message.user.map(Into::into), change, info })
 }
 
 #[cfg(test)]
@@ -182,18 +210,20 @@ mod tests {
     }
 
     fn member(user: Option<&str>, sessions: u32) -> Member {
-        Member { user: user.map(Into::into), sessions }
+        Member { user: user.map(Into::into), sessions, info: None }
     }
 
     #[test]
     fn a_presence_write_declares_both_keys_and_distinguishes_no_user_from_an_empty_name() {
         let (calls, channel) = (calls(), Channel::new("news").unwrap());
-        let members = vec![member(None, 2), member(Some(""), 1), member(Some("ada"), 0)];
+        let info = UserInfo::new(r#"{"a": 1}"#, 5);
+        let bo = Member { info, ..member(Some("bo"), 1) };
+        let members = vec![member(None, 2), member(Some(""), 1), member(Some("ada"), 0), bo];
         let attendance = Attendance { channel, members, announce: true };
         let (key, node) = ("tidegate:presence {tidegate:news} news", &calls.node);
         let call = calls.write(Duration::from_secs(30), &attendance);
         let expected = format!(
-            "FCALL|tidegate_presence_update|2|{key}|{key} {node}|{node}|30000|PUBLISH|1|-|2|=|1|=ada|0"
+            "FCALL|tidegate_presence_write|2|{key}|{key} {node}|{node}|30000|PUBLISH|1|-|2||=|1||=ada|0||=bo|1|5 {{\"a\": 1}}"
         );
         assert_eq!(words(&call).join("|"), expected);
         let renewal = Renewal { channel: attendance.channel, members: Some(2) };
@@ -244,12 +274,38 @@ mod tests {
     }
 
     #[test]
+    fn the_info_of_the_newest_token_is_shown_whichever_node_wrote_it() {
+        let info = |value: &str| {
+            let node = |value| Value::Array(vec![bulk("=bo"), bulk(value)]);
+            let nodes = [node(value), node("1 7 {\"n\":1}"), node("3")];
+            let answer = Value::Array(vec![Value::Int(0), Value::Array(nodes.into())]);
+            let member = members(answer).unwrap().list.remove(0);
+            (member.sessions, member.info.map(|info| info.json().to_string()))
+        };
+        assert_eq!(info("2 8 {\"n\": 2}"), (6, Some("{\"n\": 2}".to_owned())));
+        // Others are not what a node writes.
+        for value in ["2", "2 6 {\"n\":2}", "2 9 [2]", "2 9", "2 x {}", "2 "] {
+            assert_eq!(info(value), (6, Some("{\"n\":1}".to_owned())), "{value}");
+        }
+    }
+
+    #[test]
     fn join_and_leave_messages_are_read_and_other_messages_are_ignored() {
+        let read = |text: &str| {
+            let UserChange { user, change, info } = read_change(text.as_bytes())?;
+            Some((user.map(|it| it.to_string()), change, info.map(|it| it.json().to_string())))
+        };
+        let ada = || Some("a/b".to_owned());
+        let join = read(r#"{"user":"a\/b","change":"join"}"#);
+        assert_eq!(join, Some((ada(), Change::Join, None)));
+        let join = read(r#"{"user":"a/b","change":"join","info":{"n":1.0}}"#);
+        assert_eq!(join, Some((ada(), Change::Join, Some(r#"{"n":1.0}"#.to_owned()))));
         assert_eq!(
-            read_change(br#"{"user":"a\/b","change":"join"}"#),
-            Some((Some("a/b".into()), Change::Join))
+            read(r#"{"user":"a/b","change":"join","info":[]}"#),
+            Some((ada(), Change::Join, None))
         );
-        assert_eq!(read_change(br#"{"change":"leave","user":null}"#), Some((None, Change::Leave)));
+        let leave = read(r#"{"change":"leave","user":null}"#);
+        assert_eq!(leave, Some((None, Change::Leave, None)));
         for other in [&b""[..], b"{}", b"\xff", br#"{"change":"went","user":"a"}"#] {
             assert_eq!(read_change(other), None);
         }

@@ -69,12 +69,10 @@ impl Dispatcher<'_> {
         } else if Channel::is_probe(channel) {
             state.last_probe.send_replace(probe::number(&publication.payload));
         } else if let Some(announced_channel) = self.context.presence.channel_of(channel) {
-            if let Some((user, change)) = presence::read_change(&publication.payload) {
-                self.context.deliver(BrokerEvent::Presence {
-                    channel: announced_channel,
-                    user,
-                    change,
-                });
+            if let Some(read) = presence::read_change(&publication.payload) {
+                let presence::UserChange { user, change, info } = read;
+                let channel = announced_channel;
+                self.context.deliver(BrokerEvent::Presence { channel, user, change, info });
             }
         } else {
             self.context.deliver(BrokerEvent::Publication { channel, publication, more });

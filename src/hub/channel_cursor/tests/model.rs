@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 
 use super::*;
-use crate::hub::recent_publications::{LoadRequest, Loaded, Replay, ResumeCheck};
+use crate::hub::recent_publications::{LoadRequest, LoadedHistory, Replay, ResumeCheck};
 use crate::publication::ReplayStart;
 use crate::rules::History;
 
@@ -99,10 +99,10 @@ fn numbers(replay: &Replay) -> Vec<u64> {
 }
 
 /// What the broker answers to a read of the history.
-fn read(stream: &Option<Vec<Publication>>, request: LoadRequest) -> Loaded {
+fn read(stream: &Option<Vec<Publication>>, request: LoadRequest) -> LoadedHistory {
     let all = || stream.iter().flatten();
     let first = all().next().and_then(|first| first.position);
-    Loaded {
+    LoadedHistory {
         newest_first: all().rev().filter(|it| it.position <= request.start).cloned().collect(),
         is_all: true,
         kept_from: request.trim_up_to.map(|end| first.unwrap_or(at(end.epoch, end.seq + 1))),

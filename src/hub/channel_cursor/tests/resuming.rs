@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::hub::recent_publications::{Loaded, Replay, ResumeCheck};
+use crate::hub::recent_publications::{LoadedHistory, Replay, ResumeCheck};
 use crate::publication::ReplayStart;
 use crate::rules::History;
 
@@ -14,16 +14,16 @@ fn seqs(replay: &Replay) -> Vec<u64> {
 const HISTORY: History = History { size: 10, age: Duration::from_secs(60) };
 
 /// Requests this start of a channel whose history was read with this result, which must be necessary.
-fn replay(cursor: &mut ChannelCursor, start: ReplayStart, loaded: Loaded) -> Replay {
+fn replay(cursor: &mut ChannelCursor, start: ReplayStart, loaded: LoadedHistory) -> Replay {
     assert!(matches!(cursor.positions.check_resume(start, HISTORY), ResumeCheck::Load(_)));
     cursor.positions.recent().unwrap().add_loaded(loaded);
     assert!(matches!(cursor.positions.check_resume(start, HISTORY), ResumeCheck::Yes));
     cursor.positions.replay(start).expect("the history was just read")
 }
 
-fn loaded(newest_first: Vec<Publication>) -> Loaded {
+fn loaded(newest_first: Vec<Publication>) -> LoadedHistory {
     let kept_from = newest_first.last().and_then(|first| first.position);
-    Loaded { newest_first, is_all: true, kept_from }
+    LoadedHistory { newest_first, is_all: true, kept_from }
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_replay_from_the_first_is_recovered_only_if_the_history_begins_with_it() {
 #[test]
 fn a_replay_of_an_empty_history_is_recovered_only_if_nothing_was_ever_published() {
     for (last, recovered) in [(at(1, 0), true), (at(1, 3), false)] {
-        let nothing = Loaded { kept_from: Some(at(1, last.seq + 1)), ..loaded(Vec::new()) };
+        let nothing = LoadedHistory { kept_from: Some(at(1, last.seq + 1)), ..loaded(Vec::new()) };
         let replay = replay(&mut live(last), ReplayStart::First, nothing);
         assert_eq!((seqs(&replay), replay.recovered), (vec![], Some(recovered)));
     }
@@ -65,12 +65,13 @@ fn a_replay_of_an_empty_history_is_recovered_only_if_nothing_was_ever_published(
 #[test]
 fn a_replay_from_the_first_omits_what_the_history_no_longer_keeps_though_it_is_in_memory() {
     let mut cursor = live(at(1, 0));
-    let begin = Loaded { kept_from: Some(at(1, 1)), ..loaded(Vec::new()) };
+    let begin = LoadedHistory { kept_from: Some(at(1, 1)), ..loaded(Vec::new()) };
     assert_eq!(replay(&mut cursor, ReplayStart::First, begin).recovered, Some(true));
     (1..=3).for_each(|seq| _ = cursor.receive(at_position(1, seq)));
     let whole = cursor.positions.replay(ReplayStart::First).unwrap();
     assert_eq!((seqs(&whole), whole.recovered), (vec![1, 2, 3], Some(true)));
-    let expired = Loaded { kept_from: Some(at(1, 3)), is_all: true, newest_first: Vec::new() };
+    let expired =
+        LoadedHistory { kept_from: Some(at(1, 3)), is_all: true, newest_first: Vec::new() };
     cursor.positions.recent().unwrap().add_loaded(expired);
     let rest = cursor.positions.replay(ReplayStart::First).unwrap();
     assert_eq!((seqs(&rest), rest.recovered), (vec![3], Some(false)));
@@ -79,7 +80,8 @@ fn a_replay_from_the_first_omits_what_the_history_no_longer_keeps_though_it_is_i
 #[test]
 fn a_replay_of_the_newest_reads_no_further_than_it_must() {
     let mut cursor = live(at(1, 5));
-    let some = Loaded { is_all: false, ..loaded([5, 4].map(|seq| at_position(1, seq)).into()) };
+    let some =
+        LoadedHistory { is_all: false, ..loaded([5, 4].map(|seq| at_position(1, seq)).into()) };
     let newest = replay(&mut cursor, ReplayStart::Newest(2), some);
     assert_eq!((seqs(&newest), newest.recovered), (vec![4, 5], None));
     cursor.receive(at_position(1, 6));
@@ -121,7 +123,7 @@ fn clients_resume_from_the_publications_in_memory() {
     );
     cursor.receive(at_position(1, 6));
     let recent = cursor.positions.recent().unwrap();
-    recent.add_loaded(Loaded {
+    recent.add_loaded(LoadedHistory {
         newest_first: [6, 5, 4, 3].map(|seq| at_position(1, seq)).into(),
         is_all: true,
         kept_from: None,
