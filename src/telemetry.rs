@@ -5,6 +5,7 @@ mod broker;
 mod config;
 mod connections;
 mod fleet;
+mod http2;
 mod log;
 mod metrics;
 mod node;
@@ -23,6 +24,7 @@ pub use self::broker::*;
 pub use self::config::Config;
 pub use self::connections::*;
 pub use self::fleet::*;
+pub use self::http2::*;
 pub use self::log::{
     FlushLog, flush_log, log_warnings, set_log_level, start_log, write_last_message,
 };

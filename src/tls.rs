@@ -1,6 +1,7 @@
 //! TLS with rustls: the certificate authorities that the node's own connections trust, the listeners' certificates,
 //! and explanations of failed handshakes.
 
+mod alpn;
 mod files;
 mod no_verification;
 mod pem;
@@ -11,9 +12,10 @@ use std::io;
 
 use rustls::CertificateError;
 
+pub use self::alpn::{HTTP_1, HTTP_2_AND_1};
 pub use self::files::Files;
 pub use self::no_verification::unverified_client;
-pub use self::server::{Encrypted, TlsServer, watch};
+pub use self::server::{Encrypted, TlsServer, speaks_http2, watch};
 pub use self::trust::{Trust, client};
 
 /// Installs the process's default crypto provider, which several crates require. May be called

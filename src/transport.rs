@@ -15,6 +15,7 @@ mod demo;
 mod heartbeat;
 mod http;
 mod http1;
+mod http2;
 mod http_stream;
 mod networks;
 mod origin;

@@ -24,7 +24,7 @@ impl Config {
         Self {
             listen: listen(&mut section),
             api_key: api_key(&mut section),
-            tls: tls::TlsServer::read(&mut section),
+            tls: tls::TlsServer::read(&mut section, tls::HTTP_1),
         }
     }
 }

@@ -11,6 +11,8 @@ pub enum Rejected {
     ConnectionsMax,
     /// The request did not arrive within `server.handshake_timeout`, or was not HTTP.
     Handshake,
+    /// An HTTP/2 connection violated the protocol, or reset more requests than it may.
+    Http2,
     /// The system had no descriptor or memory for another socket.
     Accept,
     /// An internal request without the right key.
@@ -51,11 +53,12 @@ pub enum Rejected {
 
 impl Rejected {
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 22] = [
+    pub const EACH: [Self; 23] = [
         Self::Origin,
         Self::BadRequest,
         Self::ConnectionsMax,
         Self::Handshake,
+        Self::Http2,
         Self::Accept,
         Self::ApiKey,
         Self::ConnectionsPerIp,
@@ -83,6 +86,7 @@ impl Rejected {
             Self::BadRequest => "bad_request",
             Self::ConnectionsMax => "connections_max",
             Self::Handshake => "handshake",
+            Self::Http2 => "http2",
             Self::Accept => "accept",
             Self::ApiKey => "api_key",
             Self::ConnectionsPerIp => "connections_per_ip",

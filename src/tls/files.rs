@@ -11,15 +11,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{Error, ServerConfig};
 
+use super::alpn::Alpn;
 use super::pem::{roots, unsound};
 use super::start;
 use crate::settings::Section;
 
 /// The most bytes of one file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// The protocol within TLS. Clients that offer only others, such as HTTP/2, are refused.
-const ALPN: &[u8] = b"http/1.1";
 
 const CERT: &str = "tls.cert";
 const KEY: &str = "tls.key";
@@ -122,7 +120,7 @@ fn contents(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsFileError> {
 
 impl Contents {
     /// The listener's TLS: versions 1.2 and 1.3. Fails if the certificate does not match the key.
-    pub fn config(&self) -> Result<ServerConfig, TlsFileError> {
+    pub fn config(&self, alpn: Alpn) -> Result<ServerConfig, TlsFileError> {
         start();
         let builder = ServerConfig::builder();
         let builder = match &self.client_ca {
@@ -139,7 +137,7 @@ impl Contents {
         };
         let (chain, key) = (self.chain()?, self.key()?);
         let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         // A resumed session is stored in the client's ticket and costs this node no memory. Tickets of another
         // configuration, which may have trusted other clients, are not accepted.
         config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::alpn::{Alpn, HTTP_2};
 use super::files::{Contents, Files, TlsFileError};
 use crate::live::Live;
 use crate::settings::Section;
@@ -32,6 +33,7 @@ pub type Encrypted = Box<TlsStream<TcpStream>>;
 #[derive(Clone)]
 pub struct TlsServer {
     files: Arc<Files>,
+    alpn: Alpn,
     loaded: Live<Loaded>,
 }
 
@@ -43,10 +45,10 @@ struct Loaded {
 impl TlsServer {
     /// Reads a listener's section and files. None: it does not use TLS, or there is a
     /// fault.
-    pub fn read(section: &mut Section<'_>) -> Option<Self> {
+    pub fn read(section: &mut Section<'_>, alpn: Alpn) -> Option<Self> {
         let files = Files::read(section)?;
-        match load(&files) {
-            Ok(loaded) => Some(Self { files: Arc::new(files), loaded: Live::new(loaded) }),
+        match load(&files, alpn) {
+            Ok(loaded) => Some(Self { files: Arc::new(files), alpn, loaded: Live::new(loaded) }),
             Err(TlsFileError { key, what }) => {
                 section.fault(key, what);
                 None
@@ -54,10 +56,12 @@ impl TlsServer {
         }
     }
 
-    /// Returns `used` if its files and contents are the same, so that its session tickets stay valid.
+    /// Returns `used` if its files, contents and protocols are the same, so that its session tickets stay valid.
     pub fn or_same(self, used: Option<&Self>) -> Self {
         let is_same = |used: &&Self| {
-            self.files == used.files && self.loaded.get().contents == used.loaded.get().contents
+            self.files == used.files
+                && self.alpn == used.alpn
+                && self.loaded.get().contents == used.loaded.get().contents
         };
         used.filter(is_same).cloned().unwrap_or(self)
     }
@@ -69,7 +73,7 @@ impl TlsServer {
         if contents == self.loaded.get().contents {
             return Ok(false);
         }
-        let config = Arc::new(contents.config()?);
+        let config = Arc::new(contents.config(self.alpn)?);
         self.loaded.replace(Loaded { contents, config });
         Ok(true)
     }
@@ -100,10 +104,15 @@ impl fmt::Debug for TlsServer {
     }
 }
 
-fn load(files: &Files) -> Result<Loaded, TlsFileError> {
+fn load(files: &Files, alpn: Alpn) -> Result<Loaded, TlsFileError> {
     let contents = files.contents()?;
-    let config = Arc::new(contents.config()?);
+    let config = Arc::new(contents.config(alpn)?);
     Ok(Loaded { contents, config })
+}
+
+/// Whether the client and the listener have agreed on HTTP/2.
+pub fn speaks_http2(stream: &Encrypted) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(HTTP_2)
 }
 
 /// Waits a bounded time until the client has read the alert. Closing a socket with unread bytes resets it, and

@@ -14,11 +14,13 @@ use super::admitted_connection::AdmittedConnection;
 use super::client::Peer;
 use super::connection_refusal::{self, ConnectionRefusal};
 use super::http;
+use super::http2;
 use super::proxy_header;
 use super::public::Public;
 use super::socket::SharedSocket;
 use crate::listener::{self, Listener};
 use crate::telemetry::{self, Rejected};
+use crate::tls;
 
 /// Why a connection is not admitted.
 enum AdmissionError {
@@ -40,20 +42,7 @@ impl Public {
     /// Handles an accepted socket.
     async fn handshake(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
         match self.admit_connection(&mut stream, peer).await {
-            Ok(admitted) => {
-                let tls = self.server.get().tls.clone();
-                let left = admitted.deadline.saturating_duration_since(Instant::now());
-                match tls {
-                    None => http::serve(self, SharedSocket::new(stream), admitted).await,
-                    Some(tls) => {
-                        // Boxed, because a task is as large as the largest future that it awaits. So is the
-                        // refusal below.
-                        if let Some(stream) = Box::pin(tls.accept(stream, left)).await {
-                            http::serve(self, stream, admitted).await;
-                        }
-                    }
-                }
-            }
+            Ok(admitted) => self.serve_admitted(stream, admitted).await,
             Err(AdmissionError::Refused(refusal, client)) => {
                 refusal.count(client);
                 if let Some(_telling) = self.admission.refusal_permit() {
@@ -61,6 +50,31 @@ impl Public {
                 }
             }
             Err(AdmissionError::Invalid) => {}
+        }
+    }
+
+    /// Serves the version of HTTP that the client speaks.
+    async fn serve_admitted(self: Arc<Self>, stream: TcpStream, admitted: AdmittedConnection) {
+        let (tls, http2) = {
+            let server = self.server.get();
+            (server.tls.clone(), server.http2)
+        };
+        let Some(tls) = tls else {
+            let is_http2 = http2
+                && timeout_at(admitted.deadline, http2::preface_is_next(&stream)).await == Ok(true);
+            let stream = SharedSocket::new(stream);
+            return match is_http2 {
+                // In a task of its own, because a task is as large as the largest future that it awaits.
+                true => drop(tokio::spawn(http2::serve(self, stream, admitted))),
+                false => http::serve(self, stream, admitted).await,
+            };
+        };
+        let left = admitted.deadline.saturating_duration_since(Instant::now());
+        // Boxed for the same reason.
+        let Some(stream) = Box::pin(tls.accept(stream, left)).await else { return };
+        match tls::speaks_http2(&stream) {
+            true => drop(tokio::spawn(http2::serve(self, stream, admitted))),
+            false => http::serve(self, stream, admitted).await,
         }
     }
 

@@ -112,27 +112,22 @@ impl Admission {
 
     /// Checks and counts a connection of one client address. Returns None if it is not counted.
     pub fn admit_client(&self, client: IpAddr) -> Result<Option<AddressSlot>, ConnectionRefusal> {
+        self.client_handshake(client)?;
+        self.enter_client(client)
+    }
+
+    /// Counts one handshake of a client address.
+    pub fn client_handshake(&self, client: IpAddr) -> Result<(), ConnectionRefusal> {
         let per_second = self.limits.get().handshakes_per_second_per_ip;
-        let now = Instant::now();
-        if per_second > 0 && !self.addresses.take(client, per_second, now) {
-            self.exceed(ConnectionRefusal::HandshakeRatePerIp, Some(client))?;
+        match per_second == 0 || self.addresses.take(client, per_second, Instant::now()) {
+            true => Ok(()),
+            false => self.exceed(ConnectionRefusal::HandshakeRatePerIp, Some(client)),
         }
-        self.enter(client, now)
     }
 
-    /// The same for a request that is no handshake.
-    pub fn admit_short_request(
-        &self,
-        client: IpAddr,
-    ) -> Result<Option<AddressSlot>, ConnectionRefusal> {
-        self.enter(client, Instant::now())
-    }
-
-    fn enter(
-        &self,
-        client: IpAddr,
-        now: Instant,
-    ) -> Result<Option<AddressSlot>, ConnectionRefusal> {
+    /// The same as [`Admission::admit_client`] for what is no handshake.
+    pub fn enter_client(&self, client: IpAddr) -> Result<Option<AddressSlot>, ConnectionRefusal> {
+        let now = Instant::now();
         let limits = self.limits.get();
         let (per_second, per_ip) = (limits.handshakes_per_second_per_ip, limits.connections_per_ip);
         if per_ip == 0 {

@@ -9,17 +9,19 @@ use super::public::Public;
 use super::request::{self, RequestOutcome};
 use super::request_body::RequestBody;
 
-/// Answers one request. The returned slot counts its client for as long as its session lasts.
-pub async fn answer(
+/// Answers one request, of any version of HTTP. `admit`: applies the limits to it; what it returns lasts as long
+/// as the session that the request starts.
+pub async fn answer<T>(
     public: &Public,
     request: Request<RequestBody>,
     peer: Peer,
-) -> (RequestOutcome, Option<AddressSlot>) {
+    admit: impl FnOnce(&Request<()>) -> Result<T, ConnectionRefusal>,
+) -> (RequestOutcome, Option<T>) {
     let trace = request::begin_trace(&request);
     let (head, body) = request.into_parts();
     let request = Request::from_parts(head, ());
-    let (answer, address_slot) = match public.admit_request(peer, &request) {
-        Ok(address_slot) => (request::answer(public, &request, body, peer).await, address_slot),
+    let (answer, slot) = match admit(&request) {
+        Ok(slot) => (request::answer(public, &request, body, peer).await, Some(slot)),
         Err(refusal) => (request::refuse(public, &request, peer, refusal), None),
     };
     // Checked again: a session that started before the drain began is among those that the drain closes, but
@@ -32,14 +34,14 @@ pub async fn answer(
         _ => answer,
     };
     answer.end_trace(trace);
-    (answer, address_slot)
+    (answer, slot)
 }
 
 impl Public {
     /// Counts the client of a request that came through a trusted proxy; other clients were counted when
     /// their connection was accepted. A short request is no handshake, because a client may send many on one
     /// connection to the proxy. Fails while the node drains.
-    fn admit_request(
+    pub(super) fn admit_request(
         &self,
         peer: Peer,
         request: &Request<()>,
@@ -50,7 +52,7 @@ impl Public {
         }
         let client = peer.client_of(request.headers(), &self.server.get().trusted_proxies);
         let admitted = match request::is_short(request) {
-            true => self.admission.admit_short_request(client),
+            true => self.admission.enter_client(client),
             false => self.admission.admit_client(client),
         };
         admitted.inspect_err(|refusal| refusal.count(Some(client)))

@@ -16,6 +16,9 @@ pub struct Config {
     pub trusted_proxies: Networks,
     pub proxy_protocol: bool,
     pub handshake_timeout: Duration,
+    pub http2: bool,
+    /// Of one HTTP/2 connection, at the same time.
+    pub http2_streams_max: usize,
     /// None: the listener does not use TLS.
     pub tls: Option<tls::TlsServer>,
 }
@@ -53,13 +56,31 @@ impl Config {
              first request, the time includes TLS and a PROXY header; for later ones it begins with \
              their first byte.",
         );
-        let tls = tls::TlsServer::read(&mut section);
+        let http2 = section.flag(
+            "http2",
+            Some(true),
+            "Whether clients may use HTTP/2: those that offer `h2` in the TLS handshake (ALPN), and without TLS \
+             those that begin with its preface, such as proxies.",
+        );
+        let http2 = http2.unwrap_or_default();
+        let http2_streams_max = section.number(
+            "http2_streams_max",
+            128,
+            1..=10_000,
+            "The most requests and sessions of one HTTP/2 connection at the same time. Clients keep further \
+             requests back or open another connection. Each may cost 48 KiB of memory if the client misuses \
+             it.",
+        );
+        let alpn = if http2 { tls::HTTP_2_AND_1 } else { tls::HTTP_1 };
+        let tls = tls::TlsServer::read(&mut section, alpn);
         Self {
             listen,
             origins: Origins::new(&origins),
             trusted_proxies: Networks::new(&trusted_proxies),
             proxy_protocol: proxy_protocol.unwrap_or_default(),
             handshake_timeout,
+            http2,
+            http2_streams_max,
             tls,
         }
     }

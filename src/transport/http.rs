@@ -79,7 +79,7 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, admitted: Adm
 }
 
 /// Connects the session to its stream, to which flushers may write from now on.
-fn attach<S: ClientStream>(session: &Session, stream: S, accepted: Instant) -> S {
+pub fn attach<S: ClientStream>(session: &Session, stream: S, accepted: Instant) -> S {
     telemetry::connection_opened(session.format(), accepted.elapsed());
     if let Some(wire) = stream.wire() {
         session.attach(wire);

@@ -75,7 +75,9 @@ pub async fn answer_requests<S: ClientStream>(
             deadline.request_began();
             let keep_alive = keeps_alive(&request);
             let request = request.map(RequestBody::Http1);
-            let (outcome, slot) = admitted_request::answer(&public, request, peer).await;
+            let admit = |request: &Request<()>| public.admit_request(peer, request);
+            let (outcome, slot) = admitted_request::answer(&public, request, peer, admit).await;
+            let slot = slot.flatten();
             let is_refused = matches!(&outcome, RequestOutcome::Response(response)
                 if !response.status().is_success());
             deadline.request_answered(!is_refused, Instant::now());

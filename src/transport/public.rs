@@ -43,6 +43,11 @@ impl Public {
         self.admission.is_full()
     }
 
+    /// Waits until the drain closes connections.
+    pub(super) async fn draining(&self) {
+        self.drain.reached(Phase::Draining).await;
+    }
+
     /// Refuses new sessions once the drain closes connections, also on connections that exist already.
     pub(super) fn check_phase(&self) -> Result<(), ConnectionRefusal> {
         match self.drain.phase() {

@@ -134,12 +134,23 @@ pub fn refuse(
 }
 
 /// Whether the request is answered with one response.
-pub fn is_short(request: &Request<()>) -> bool {
+pub fn is_short<B>(request: &Request<B>) -> bool {
     route(request).is_some_and(|route| matches!(route.transport, Transport::Request(_)))
 }
 
+/// Whether the request asks for a session that gets the stream or connection for itself.
+pub fn takes_stream<B>(request: &Request<B>) -> bool {
+    route(request).is_some() && !is_short(request)
+}
+
+/// Whether the request asks for a session that lasts.
+pub fn starts_session<B>(request: &Request<B>) -> bool {
+    let is_poll = |route: &Route| route.transport == Transport::Request(ShortRequest::Poll);
+    takes_stream(request) || route(request).is_some_and(is_poll)
+}
+
 /// The route of the request's path.
-fn route(request: &Request<()>) -> Option<&'static Route> {
+fn route<B>(request: &Request<B>) -> Option<&'static Route> {
     routes::find(request.uri().path()).map(|(route, _)| route)
 }
 
@@ -153,15 +164,12 @@ async fn answer_route(
 ) -> Result<RequestOutcome, RequestRefused> {
     let headers = request.headers();
     let answered = match route.transport {
-        Transport::WebSocket if request.method() != Method::GET => {
-            return Err(RequestRefused::method_not_allowed("GET"));
-        }
         Transport::WebSocket => {
             handshake::check(request)?;
             check_origin(public, headers, peer, Origins::allow)?;
             let (selected, name) = select_protocol(headers, route)?;
             let started = start_session(public, request, channel, selected).await?;
-            let response = handshake::accept(headers, name, started.join_position);
+            let response = handshake::accept(request, name, started.join_position);
             return Ok(RequestOutcome::Session(response, started.session));
         }
         Transport::Response { content_type } => {

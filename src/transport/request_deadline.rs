@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// How long a connection may stay without a request. Longer than the time after which most load balancers close an
 /// idle connection, or they would send a request on one that the node is closing.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// What a connection is doing, and until when. Shared by its stream, which sees bytes arrive, and its service.
 pub struct RequestDeadline {

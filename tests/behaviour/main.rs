@@ -13,6 +13,7 @@ mod fleet_rules;
 mod handshake;
 mod heartbeat;
 mod history;
+mod http2;
 mod internal;
 mod json;
 mod latest;

@@ -11,7 +11,7 @@ use testkit::authority::{Authority, Identity};
 use testkit::node::Node;
 
 /// A node whose public listener uses a certificate of `authority`.
-async fn node(authority: &Authority, settings: &[&str]) -> Node {
+pub async fn node(authority: &Authority, settings: &[&str]) -> Node {
     let settings_of_certificate = tls_settings("server", &authority.issue("node"));
     let settings_of_certificate: Vec<&str> =
         settings_of_certificate.iter().map(String::as_str).collect();

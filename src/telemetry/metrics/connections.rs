@@ -13,6 +13,8 @@ pub const SLOW_CLOSED: &str = "closed";
 pub struct ConnectionMetrics {
     pub open: [IntGauge; Format::COUNT],
     pub opened: IntCounter,
+    pub http2_connections: IntGauge,
+    pub http2_sessions: [IntGauge; Format::COUNT],
     pub closed: IntCounterVec,
     pub handshake_duration: Histogram,
     pub ping_rtt: Histogram,
@@ -27,8 +29,17 @@ pub struct ConnectionMetrics {
 impl ConnectionMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         Self {
-            open: open(add),
+            open: by_format(add, "connections", "Open connections."),
             opened: add.counter("connections_opened_total", "Connections opened."),
+            http2_connections: add.gauge(
+                "http2_connections",
+                "Open HTTP/2 connections, each with any number of sessions.",
+            ),
+            http2_sessions: by_format(
+                add,
+                "http2_sessions",
+                "The part of `tidegate_connections` that are streams of HTTP/2 connections.",
+            ),
             closed: add.counters(
                 "connections_closed_total",
                 "Connections that ended.",
@@ -61,8 +72,8 @@ impl ConnectionMetrics {
     }
 }
 
-fn open(add: &Adder<'_>) -> [IntGauge; Format::COUNT] {
-    let open = add.gauges("connections", "Open connections.", &["transport", "protocol"]);
+fn by_format(add: &Adder<'_>, name: &str, help: &str) -> [IntGauge; Format::COUNT] {
+    let open = add.gauges(name, help, &["transport", "protocol"]);
     Format::EACH.map(|it| open.with_label_values(&[it.framing(), it.label()]))
 }
 

@@ -31,15 +31,19 @@ async fn a_node_accepts_tls_1_2_and_tls_1_3() {
 }
 
 #[tokio::test]
-async fn alpn_selects_http_1_1_and_refuses_clients_that_offer_only_others() {
+async fn alpn_selects_http_2_before_http_1_1_and_refuses_clients_that_offer_only_others() {
     let authority = Authority::create();
     let node = node(&authority, &[]).await;
     let trusting = TlsClient::new(&authority);
-    let stream = trusting.clone().with_alpn(&["h2", "http/1.1"]).connect(node.public).await;
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-    let stream = trusting.connect(node.public).await;
-    assert_eq!(stream.get_ref().1.alpn_protocol(), None);
-    let refusal = trusting.with_alpn(&["h2"]).try_connect(node.public).await.unwrap_err();
+    for (offered, selected) in [
+        (&["http/1.1", "h2"][..], Some(&b"h2"[..])),
+        (&["http/1.1", "h3"], Some(b"http/1.1")),
+        (&[], None),
+    ] {
+        let stream = trusting.clone().with_alpn(offered).connect(node.public).await;
+        assert_eq!(stream.get_ref().1.alpn_protocol(), selected);
+    }
+    let refusal = trusting.with_alpn(&["h3"]).try_connect(node.public).await.unwrap_err();
     assert!(refusal.to_string().contains("NoApplicationProtocol"), "{refusal}");
     eventually("the refusal to be counted", async || {
         (tls_refusals(&node).await == 1.).then_some(())

@@ -11,11 +11,13 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
+use tokio_tungstenite::tungstenite::http::HeaderName;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 pub use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 pub use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::http::connect;
+use crate::http::{self, connect};
 use crate::node::Node;
 use crate::soon;
 
@@ -87,6 +89,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let handshake = tokio_tungstenite::client_async(request, stream);
         let (socket, response) = soon("a handshake", handshake).await?;
         Ok(Self { socket, unclaimed: VecDeque::new(), welcome: Value::Null, response })
+    }
+
+    /// Uses a stream whose handshake was already answered.
+    pub async fn after_handshake(stream: S, response: &http::Response) -> Self {
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+        let mut head = Response::new(None);
+        for (name, value) in &response.headers {
+            let name = HeaderName::try_from(name).expect("a header's name");
+            head.headers_mut().insert(name, value.parse().expect("a header's value"));
+        }
+        Self { socket, unclaimed: VecDeque::new(), welcome: Value::Null, response: head }
     }
 
     pub async fn with_welcome(mut self) -> Self {

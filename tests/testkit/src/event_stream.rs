@@ -90,6 +90,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
         Self::of(stream, received, &response)
     }
 
+    /// A stream whose head was already read.
+    pub fn of_response(stream: S, response: &Response) -> Self {
+        Self::of(stream, Vec::new(), response)
+    }
+
     fn of(stream: S, received: Vec<u8>, response: &Response) -> Self {
         assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(response.header("content-type"), Some("text/event-stream"));

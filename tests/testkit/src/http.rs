@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::soon;
 
@@ -62,6 +62,16 @@ pub async fn request(
 
 pub async fn connect(address: SocketAddr) -> TcpStream {
     let stream = soon("a connection", TcpStream::connect(address)).await.expect("a listener");
+    stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
+    stream
+}
+
+/// Connects from another loopback address.
+pub async fn connect_from(address: SocketAddr, from: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let from = format!("{from}:0").parse().expect("an address");
+    socket.bind(from).expect("all of 127/8 is here");
+    let stream = soon("a connection", socket.connect(address)).await.expect("a listener");
     stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
     stream
 }

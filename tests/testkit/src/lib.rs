@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `node` `process` `redis` `sentinel` `cluster` `fleet` | processes that a test starts; they end with the test |
 //! | `network` `proxy` `clock` | fault injection: networks, connections and clocks that a test can break |
-//! | `client` `event_stream` `requester` `raw` `http` `tls_client` `authority` `token` | clients of a node, within and outside the protocols |
+//! | `client` `event_stream` `requester` `raw` `http` `http2` `raw_http2` `tls_client` `authority` `token` | clients of a node, within and outside the protocols |
 //! | `collector` | the OpenTelemetry collector that nodes export spans to |
 //! | `waiting` `wait_until` `open_files` | waiting for a condition; the open-file limit for thousands of clients |
 //! | `publisher` `service` `server_message` `backoff` | publishers and subscribers that keep running during faults |
@@ -28,6 +28,7 @@ pub mod event_stream;
 pub mod finding;
 pub mod fleet;
 pub mod http;
+pub mod http2;
 pub mod log;
 pub mod network;
 pub mod node;
@@ -36,6 +37,7 @@ pub mod process;
 pub mod proxy;
 pub mod publisher;
 pub mod raw;
+pub mod raw_http2;
 pub mod recorder;
 pub mod redis;
 pub mod requester;

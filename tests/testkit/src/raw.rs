@@ -104,13 +104,7 @@ impl RawClient {
 
     /// Connects from the address `from` of the loopback network.
     pub async fn connect_from(node: &Node, from: &str) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket
-            .bind(format!("{from}:0").parse().expect("an address"))
-            .expect("all of 127/8 is here");
-        let stream = soon("a connection", socket.connect(node.public)).await.expect("it listens");
-        stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
-        Self { stream, received: Vec::new() }
+        Self { stream: http::connect_from(node.public, from).await, received: Vec::new() }
     }
 
     /// A client with a tiny receive buffer.
