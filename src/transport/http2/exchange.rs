@@ -31,6 +31,16 @@ use crate::transport::response::Response as StreamedResponse;
 use crate::transport::run_session::run_session;
 use crate::transport::websocket::WebSocket;
 
+/// How long a client that still sends a body has for reading the response that refuses it.
+const REFUSED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a response depends on.
+#[derive(Clone, Copy)]
+struct RequestKind {
+    is_head: bool,
+    has_body: bool,
+}
+
 /// Answers a request. A session that it starts gets a task of its own, so that the memory of the handshake is
 /// freed.
 pub async fn run(
@@ -40,7 +50,10 @@ pub async fn run(
 ) {
     let began = Instant::now();
     let connection = running.connection().clone();
-    let is_head = request.method() == Method::HEAD;
+    let kind = RequestKind {
+        is_head: request.method() == Method::HEAD,
+        has_body: !request.body().is_end_stream(),
+    };
     let (request, receive) = read_later(request);
     // Boxed, so that its memory is freed while a poll waits.
     let answering = Box::pin(async {
@@ -55,7 +68,7 @@ pub async fn run(
     };
     match (answered, receive) {
         (RequestOutcome::Response(response), _) => {
-            write(&connection, respond, response, is_head).await;
+            write(&connection, respond, response, kind).await;
         }
         (RequestOutcome::Session(response, session), Some(receive)) => {
             let stream = begin_stream(respond, response, receive, InputEnd::EndStream);
@@ -82,7 +95,7 @@ pub async fn run(
             if response.headers().contains_key(CONNECTION) {
                 connection.leave();
             }
-            write(&connection, respond, response, false).await;
+            write(&connection, respond, response, kind).await;
         }
         // A session on a path that starts none, which does not happen.
         _ => respond.send_reset(Reason::INTERNAL_ERROR),
@@ -147,23 +160,24 @@ async fn write(
     connection: &Http2Connection,
     respond: SendResponse<Bytes>,
     response: Response<Full<Bytes>>,
-    is_head: bool,
+    kind: RequestKind,
 ) {
     let time_limit = connection.public().server.get().handshake_timeout;
     // Otherwise the client has gone, or is too slow. The stream is reset.
-    let _ = try_write(respond, response, is_head, time_limit).await;
+    let _ = try_write(respond, response, kind, time_limit).await;
 }
 
 async fn try_write(
     mut respond: SendResponse<Bytes>,
     response: Response<Full<Bytes>>,
-    is_head: bool,
+    kind: RequestKind,
     time_limit: Duration,
 ) -> io::Result<()> {
+    let is_refused = !response.status().is_success();
     let (mut parts, mut body) = response.into_parts();
     let length = body.size_hint().exact();
     adapt(&mut parts.headers, length);
-    let is_empty = is_head || length == Some(0);
+    let is_empty = kind.is_head || length == Some(0);
     let sent = respond.send_response(Response::from_parts(parts, ()), is_empty);
     let mut sending = Sending { send: sent.map_err(io::Error::other)?, is_complete: is_empty };
     if is_empty {
@@ -178,7 +192,12 @@ async fn try_write(
         }
     }
     sending.is_complete = true;
-    sending.send.send_data(Bytes::new(), true).map_err(io::Error::other)
+    sending.send.send_data(Bytes::new(), true).map_err(io::Error::other)?;
+    if kind.has_body && is_refused {
+        // A client that still sends the body may not read the response once the stream is reset.
+        let _ = timeout(REFUSED_TIMEOUT, poll_fn(|cx| sending.send.poll_reset(cx))).await;
+    }
+    Ok(())
 }
 
 /// A body that is being sent. Dropped before it is complete, the stream is reset, and the client's flow control

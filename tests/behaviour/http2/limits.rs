@@ -167,3 +167,38 @@ async fn a_dead_client_is_disconnected_by_the_connections_own_pings() {
     node.wait_for_metric(SSE, 0.).await;
     node.wait_for_metric("tidegate_http2_connections", 0.).await;
 }
+
+#[tokio::test]
+async fn a_request_head_without_end_is_cut_off() {
+    use testkit::raw_http2::{CONTINUATION, HEADERS, frame};
+    let node = Node::standalone(&[]).await;
+    let mut attacker = RawHttp2::connect(&node, &[]).await;
+    attacker.send(&frame(HEADERS, 0, 1, &[0x82, 0x86])).await.expect("it is sent");
+    // Literal headers without indexing: `x` with an empty value.
+    let piece = frame(CONTINUATION, 0, 1, &[0x00, 0x01, b'x', 0x00].repeat(1000));
+    while attacker.send(&piece).await.is_ok() {}
+    node.wait_for_metric("tidegate_http2_connections", 0.).await;
+    assert_eq!(http::get(node.public, "/nothing").await.status, 404);
+}
+
+#[tokio::test]
+async fn short_requests_and_polls_are_answered_over_http_2() {
+    let node = Node::standalone(&[]).await;
+    let mut http2 = Http2Client::connect(&node).await;
+    let request = http2.request("GET", "/poll/news?wait=20s").body(()).expect("a request");
+    let mut poller = Http2Client::connect(&node).await;
+    let polling = tokio::spawn(async move { poller.answer(request, b"").await });
+    let poll = r#"tidegate_http2_sessions{protocol="http",transport="poll"}"#;
+    node.wait_for_metric(poll, 1.).await;
+    let request = http2.request("POST", "/publish/news").body(()).expect("a request");
+    let published = http2.answer(request, b"over HTTP/2").await;
+    assert_eq!(published.status, 202, "{published:?}");
+    let answer = polling.await.expect("no panic");
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().contains("over HTTP/2"), "{}", answer.text());
+    node.wait_for_metric(poll, 0.).await;
+    let too_large = vec![b'x'; 100 << 10];
+    let request = http2.request("POST", "/publish/news").body(()).expect("a request");
+    assert_eq!(http2.answer(request, &too_large).await.status, 413);
+    assert_eq!(http2.get("/nothing").await.status, 404, "the connection goes on");
+}
