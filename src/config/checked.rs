@@ -68,6 +68,7 @@ const LIVE: &[&str] = &[
     "limits.*",
     "drain.*",
     "server.handshake_timeout",
+    "server.http2*",
     "server.origins",
     "server.proxy_protocol",
     "server.tls.*",
