@@ -27,7 +27,8 @@ use self::watched::WatchedStream;
 use super::admitted_connection::AdmittedConnection;
 use super::heartbeat::{Beat, Heartbeat};
 use super::public::Public;
-use super::request::{HEAD_BYTES_MAX, HEAD_LINES_MAX};
+use super::request::HEAD_LINES_MAX;
+use super::routed_request::HEAD_BYTES_MAX;
 use super::stream::ClientStream;
 use crate::telemetry::{self, Rejected};
 
