@@ -117,6 +117,9 @@ done
 part "EventSource in Chromium, two nodes" \
   node tests/browser/sse.mjs "http://127.0.0.1:$public" "http://127.0.0.1:$internal" "http://127.0.0.1:$other"
 
+part "HTTP/2 in Chromium, with many streams and a WebSocket on one connection" \
+  node tests/browser/http2.mjs "$binary"
+
 part "fault proxy and audit of the client's tests" node --test tests/browser/lib/*.test.mjs tests/browser/chaos/*.test.mjs
 part "the client in Chromium, two nodes, with faults" env TIDEGATE="$(realpath "$binary")" node tests/browser/client.mjs chromium
 echo "== the client in Firefox, two nodes, with faults"
