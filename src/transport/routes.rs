@@ -240,7 +240,7 @@ fn command(command: Command) -> SessionRequest {
 /// A poll that cannot be subscribed immediately is refused, so that its client misses nothing unknowingly.
 fn poll(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let protocol = http::Http::Poll(routed.channel()?);
-    let since = routed.query("since").map(|text| position("since", &text)).transpose()?;
+    let since = routed.start()?;
     let wait = match routed.query("wait").map(|text| read_duration(&text)) {
         None => POLL_WAIT,
         Some(Some(wait)) if wait <= POLL_WAIT_MAX => wait,
@@ -252,7 +252,7 @@ fn poll(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
             )));
         }
     };
-    let since = vec![since.map(Into::into)];
+    let since = vec![since];
     Ok(SessionRequest { since, wait, closes_on_gap: true, ..SessionRequest::new(protocol) })
 }
 

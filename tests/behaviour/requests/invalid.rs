@@ -31,11 +31,12 @@ async fn an_invalid_request_is_told_what_is_wrong_and_what_is_allowed() {
         ("GET", "/history/h:1?limit=ten", none, 400, "1 to 1000"),
         ("GET", "/history/news", none, 404, "keeps no history"),
         ("GET", "/presence/news", none, 404, "keeps no presence"),
-        ("GET", "/poll/h:1?since=5", none, 400, "since: a position is"),
+        ("GET", "/poll/h:1?since=5", none, 400, "since is a position"),
+        ("GET", "/poll/h:1?last=0", none, 400, "1 to 1000"),
         ("GET", "/poll/h:1?wait=25", none, 400, "0s to 60s"),
         ("GET", "/poll/h:1?wait=61s", none, 400, "0s to 60s"),
         ("GET", "/poll/h:1?wait=-1s", none, 400, "0s to 60s"),
-        ("GET", &long_query, none, 400, "since: a position is"),
+        ("GET", &long_query, none, 400, "since is a position"),
     ] {
         let answer = requester.request(method, path, headers, b"").await;
         assert_eq!(answer.status, status, "{method} {path:.60}: {answer:?}");

@@ -18,6 +18,7 @@ for_every_broker!(
     a_waiting_poll_gets_what_is_posted_on_another_node,
     a_loop_of_polls_over_both_nodes_gets_500_publications_once_and_in_order,
     a_poll_from_a_lost_position_is_not_recovered,
+    a_poll_can_begin_with_the_first_or_the_newest_publications,
     a_poll_of_a_channel_without_history_waits_for_the_next_publication,
     a_large_backlog_comes_in_bounded_answers,
 );
@@ -64,6 +65,23 @@ async fn a_loop_of_polls_over_both_nodes_gets_500_publications_once_and_in_order
     };
     tokio::join!(publish, poll);
     assert_eq!(poller.received, (0..PUBLICATIONS).map(|number| json!(number)).collect::<Vec<_>>());
+}
+
+async fn a_poll_can_begin_with_the_first_or_the_newest_publications(broker: Broker) {
+    let fleet = broker.fleet(&[HISTORY]).await;
+    let [a, b] = fleet.nodes();
+    let (mut poller, mut publisher) = (Requester::connect(a).await, Requester::connect(b).await);
+    for number in 1..=3 {
+        publisher.post("/publish/h:1", number.to_string().as_bytes()).await;
+    }
+    let mut data = async |path: &str| {
+        let answer = poller.request("GET", path, &[], b"").await.json();
+        let list = answer["publications"].as_array().expect("a list").iter();
+        (list.map(|it| it["data"].clone()).collect::<Vec<_>>(), answer["recovered"].clone())
+    };
+    let all = (vec![json!(1), json!(2), json!(3)], json!(true));
+    assert_eq!(data("/poll/h:1?since=first").await, all);
+    assert_eq!(data("/poll/h:1?last=2").await, (vec![json!(2), json!(3)], json!(null)));
 }
 
 async fn a_poll_from_a_lost_position_is_not_recovered(broker: Broker) {
