@@ -11,6 +11,8 @@ enum Expected {
     Refused,
     /// The node handles it as one request and responds once.
     Once,
+    /// The node ends the HTTP/2 connection with GOAWAY.
+    GoAway,
 }
 
 fn malformed_requests() -> Vec<(&'static str, String, Expected)> {
@@ -41,9 +43,9 @@ fn malformed_requests() -> Vec<(&'static str, String, Expected)> {
         ("no version", changed(" HTTP/1.1", ""), Expected::Refused),
         ("HTTP/1.0", changed("HTTP/1.1", "HTTP/1.0"), Expected::Refused),
         (
-            "HTTP/2",
+            "HTTP/2 with frames of stream 0",
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned() + &"\0".repeat(40),
-            Expected::Refused,
+            Expected::GoAway,
         ),
         ("TLS", "\x16\x03\x01\x02\0\x01\0\x01".to_owned() + &"\x7f".repeat(509), Expected::Refused),
         ("a long path", upgrade(&format!("/ws/{}", "x".repeat(60_000)), ""), Expected::Refused),
@@ -58,6 +60,20 @@ fn malformed_requests() -> Vec<(&'static str, String, Expected)> {
         ("another upgrade behind", with("") + &with(""), Expected::Once),
     ]
 }
+
+/// The type of the last HTTP/2 frame (RFC 9113 section 4.1).
+fn last_frame_type(mut bytes: &[u8]) -> Option<u8> {
+    let mut last = None;
+    while let [a, b, c, kind, ..] = *bytes {
+        last = Some(kind);
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        bytes = bytes.get(9 + length..)?;
+    }
+    last
+}
+
+/// RFC 9113 section 6.8.
+const GOAWAY: u8 = 7;
 
 #[tokio::test]
 async fn each_malformed_request_is_refused_or_gets_one_response() {
@@ -80,6 +96,7 @@ async fn each_malformed_request_is_refused_or_gets_one_response() {
                 let is_error = received.is_empty() || responses == 1 && status == Some(&b'4');
                 assert!(is_error, "{name}: {:?}", String::from_utf8_lossy(&received));
             }
+            Expected::GoAway => assert_eq!(last_frame_type(&received), Some(GOAWAY), "{name}"),
             Expected::Once => assert!(is_upgraded || responses == 1, "{name}"),
         }
         victim.assert_served().await;
