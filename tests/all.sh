@@ -65,12 +65,12 @@ stage behaviour cargo test --test behaviour -- --test-threads=3
 join manifests
 join lint
 
-# Both measure, so each runs alone.
+# All three measure, so each runs alone.
 stage abuse cargo test --test abuse
 stage stack tests/stack.sh
+stage chaos env CHAOS=short cargo test --test chaos
 
 begin real tests/real.sh
-stage chaos env CHAOS=short cargo test --test chaos
 stage "random operations" env SEEDS=12 PARALLEL=2 cargo test --test random_operations
 stage rolling env ROLLING=short cargo test --test rolling
 join real
