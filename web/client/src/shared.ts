@@ -85,8 +85,10 @@ function createSocket(
   const tab = randomName();
   let hub: string | undefined;
   let over = false;
+  let locked = false;
   let free = () => {};
-  const greet = () => link.post({ tab, hello });
+  // Not before the tab holds its lock: the hub takes a session whose lock is free for one of a crashed tab.
+  const greet = () => void (locked && link.post({ tab, hello }));
 
   const link = links.open(async (message) => {
     if (over) return;
@@ -97,6 +99,7 @@ function createSocket(
     } else if (message.tab != tab) {
       return;
     } else if ("opened" in message) {
+      if (hub) return;
       hub = message.opened;
       navigator.locks.request(lockOf(hub), { mode: "shared" }, () => lost(1006, "the hub has gone"));
       socket.onopen?.({});
@@ -128,6 +131,7 @@ function createSocket(
 
   navigator.locks.request(lockOf(tab), () => {
     if (over) return;
+    locked = true;
     greet();
     return new Promise<void>((resolve) => (free = resolve));
   });
