@@ -68,8 +68,8 @@ export function tokenChecks(checks, browser, fleet) {
 
   const renewed = checks.check('a token that expires is replaced before, on the same connection', async () => {
     // The client renews when a tenth of the time is left: long enough for a busy machine.
-    const one = await open(a, ['chat:token'], { seconds: 6 });
-    await one.until('the first token has expired', () => performance.now() - window.seen.openedAt > 6500);
+    const one = await open(a, ['chat:token'], { seconds: 12 });
+    await one.until('the first token has expired', () => performance.now() - window.seen.openedAt > 12_500);
     await one.publish('chat:token', 'with the new token');
     await one.untilReceived('chat:token', 'with the new token');
     const { states, tokens } = await one.seen();
