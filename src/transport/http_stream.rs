@@ -1,4 +1,4 @@
-//! The stream of a connection while HTTP is spoken on it.
+//! The stream of a connection that carries HTTP.
 
 use std::io;
 use std::pin::Pin;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Http2Connection;
 
-/// A client's stream. Tells its [`Http2Connection`] of received bytes.
+/// A client's stream. Reports received bytes to its [`Http2Connection`].
 pub struct WatchedStream<S> {
     stream: S,
     connection: Arc<Http2Connection>,
