@@ -25,6 +25,7 @@ mod public;
 mod request;
 mod request_body;
 mod request_deadline;
+mod request_framing;
 mod request_refused;
 mod response;
 mod routed_request;

@@ -89,6 +89,8 @@ pub async fn answer_requests<S: ClientStream>(
     let mut connection = http1::Builder::new()
         // The deadline does this, and more.
         .header_read_timeout(None)
+        // A client may end its side behind its last request, and still gets the answer.
+        .half_close(true)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(request::HEAD_LINES_MAX)
         .serve_connection(TokioIo::new(HttpStream::new(stream, early, deadline.clone())), service);
@@ -108,12 +110,16 @@ pub async fn answer_requests<S: ClientStream>(
         }
         (Some(Ok(())), None) => Requests::Answered(stream),
         (ended, _) => {
-            match ended {
+            match &ended {
                 _ if deadline.has_answered() => {}
-                Some(Err(error)) => telemetry::rejected(Rejected::Handshake, &error),
+                Some(Err(error)) => telemetry::rejected(Rejected::Handshake, error),
                 _ => telemetry::rejected(Rejected::Handshake, &"no request in time"),
             }
-            Requests::Ended
+            match ended {
+                // hyper has answered 400 or 431.
+                Some(Err(error)) if error.is_parse() => Requests::Answered(stream),
+                _ => Requests::Ended,
+            }
         }
     }
 }

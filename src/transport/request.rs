@@ -15,6 +15,7 @@ use super::origin::{Origins, RequestPath};
 use super::poll::PendingPoll;
 use super::public::Public;
 use super::request_body::RequestBody;
+use super::request_framing;
 use super::request_refused::RequestRefused;
 use super::response;
 use super::routed_request::{RoutedRequest, SessionRequest};
@@ -99,6 +100,9 @@ pub async fn answer(
     body: RequestBody,
     peer: Peer,
 ) -> RequestOutcome {
+    if let Err(refused) = request_framing::check(request) {
+        return refused.into();
+    }
     let method = request.method();
     let path = request.uri().path();
     let answered = match public.demo.as_ref().and_then(|demo| demo.find(path)) {
@@ -175,6 +179,7 @@ async fn answer_route(
         Transport::Response { content_type } => {
             check_origin(public, headers, peer, Origins::allow_reading)?;
             match *request.method() {
+                Method::GET if body.is_on_connection() => Err(RequestRefused::unexpected_body()),
                 Method::GET => start_session(public, request, channel, &route.protocols[0])
                     .await
                     .map(|started| stream(started.session, content_type)),
@@ -215,6 +220,9 @@ async fn answer_short(
         }
         _ => {}
     }
+    if short == ShortRequest::Poll && body.is_on_connection() {
+        return Err(RequestRefused::unexpected_body());
+    }
     let started = start_session(public, request, channel, &route.protocols[0]).await?;
     let client = client(public, request.headers(), peer);
     if short == ShortRequest::Poll {
@@ -249,7 +257,7 @@ fn stream(session: Box<Session>, content_type: &'static str) -> RequestOutcome {
         Some(close) if !close.is_temporary() => {
             let refused = RequestRefused::of_close(close);
             RequestOutcome::Response(match session.denied_channel() {
-                Some(channel) => refused.naming(channel).into(),
+                Some(channel) => refused.naming(channel.as_str()).into(),
                 None => refused.into(),
             })
         }

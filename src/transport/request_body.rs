@@ -32,6 +32,14 @@ pub enum RequestBodyLost {
     Http2(#[from] h2::Error),
 }
 
+impl RequestBody {
+    /// Whether the connection still carries a body, which a session that gets the connection would take for the
+    /// client's next request.
+    pub fn is_on_connection(&self) -> bool {
+        matches!(self, Self::Http1(body) if !body.is_end_stream())
+    }
+}
+
 impl Http2Body {
     pub fn new(receive: RecvStream, headers: &HeaderMap) -> Self {
         let length =

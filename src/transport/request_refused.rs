@@ -10,7 +10,6 @@ use hyper::{Response, StatusCode};
 
 use crate::close::Close;
 use crate::protocol::{Code, ReplyError};
-use crate::publication::Channel;
 use crate::session::TooMany;
 use crate::telemetry::{self, Rejected};
 
@@ -22,6 +21,9 @@ pub struct RequestRefused {
     pub status: StatusCode,
     pub code: &'static str,
     pub message: String,
+    /// The text of the client that the message is about. The response has it behind the message; the log never
+    /// does.
+    pub about: Option<String>,
     pub header: Option<(HeaderName, &'static str)>,
     pub reason: Rejected,
     /// The session has counted it already.
@@ -34,6 +36,7 @@ impl RequestRefused {
             status: StatusCode::BAD_REQUEST,
             code: "bad_request",
             message: message.into(),
+            about: None,
             header: None,
             reason: Rejected::BadRequest,
             counted: false,
@@ -69,6 +72,7 @@ impl RequestRefused {
             status: StatusCode::FORBIDDEN,
             code: "forbidden",
             message: "the page's origin is neither this host and port nor in server.origins".into(),
+            about: None,
             header: None,
             reason: Rejected::Origin,
             counted: false,
@@ -85,6 +89,23 @@ impl RequestRefused {
             code: Code::TooLarge.as_str(),
             header: Some((CONNECTION, "close")),
             ..Self::bad_request(message)
+        }
+    }
+
+    /// A body in front of a session that gets the connection. The connection ends, because the body is not read.
+    pub fn unexpected_body() -> Self {
+        Self {
+            header: Some((CONNECTION, "close")),
+            ..Self::bad_request("this request must not have a body")
+        }
+    }
+
+    /// The connection ends, because the end of the body is unknown.
+    pub fn unknown_coding() -> Self {
+        Self {
+            status: StatusCode::NOT_IMPLEMENTED,
+            header: Some((CONNECTION, "close")),
+            ..Self::bad_request("the only Transfer-Encoding here is chunked, given once")
         }
     }
 
@@ -138,9 +159,9 @@ impl RequestRefused {
         Self { status, code, header, counted: true, ..Self::bad_request(close.text()) }
     }
 
-    /// Adds the channel to the message.
-    pub fn naming(self, channel: &Channel) -> Self {
-        Self { message: format!("{}: {channel}", self.message), ..self }
+    /// Adds the channel's name, as the client gave it.
+    pub fn naming(self, channel: &str) -> Self {
+        Self { about: Some(channel.to_owned()), ..self }
     }
 
     /// Counts the refusal.
@@ -157,6 +178,7 @@ impl From<TooMany> for RequestRefused {
             status: StatusCode::TOO_MANY_REQUESTS,
             code: "limit_reached",
             message: too_many.to_string(),
+            about: None,
             header: Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
             reason: Rejected::ConnectionsPerUser,
             counted: false,
@@ -166,7 +188,11 @@ impl From<TooMany> for RequestRefused {
 
 impl From<RequestRefused> for Response<Full<Bytes>> {
     fn from(refused: RequestRefused) -> Self {
-        let error = serde_json::json!({ "code": refused.code, "message": refused.message });
+        let message = match refused.about {
+            Some(about) if !about.is_empty() => format!("{}: {about}", refused.message),
+            _ => refused.message,
+        };
+        let error = serde_json::json!({ "code": refused.code, "message": message });
         let body = format!("{}\n", serde_json::json!({ "error": error }));
         let mut response = Self::new(Full::from(body));
         *response.status_mut() = refused.status;

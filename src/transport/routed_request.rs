@@ -8,7 +8,7 @@ use hyper::HeaderMap;
 use percent_encoding::percent_decode_str;
 
 use super::request_refused::RequestRefused;
-use crate::http::{self, Parameter, Query};
+use crate::http::{self, Parameter, Query, Repeated};
 use crate::protocol::Protocol;
 use crate::publication::{Channel, InvalidCount, InvalidStart, Position, ReplayStart, Traceparent};
 
@@ -64,18 +64,21 @@ impl RoutedRequest<'_> {
         let mut channels: Vec<Channel> = Vec::new();
         for (_, value) in self.query.pairs().filter(|(name, _)| *name == CHANNEL) {
             let name = value.map(Parameter::as_sent).unwrap_or_default();
-            let fault = match channel(name) {
-                Ok(_) if channels.len() == channels_max => {
-                    format!("at most {channels_max} channels per connection")
+            let (fault, name) = match channel(name) {
+                Ok(channel) if channels.len() == channels_max => {
+                    (format!("at most {channels_max} channels per connection"), channel.to_string())
                 }
-                Ok(channel) if channels.contains(&channel) => format!("`{channel}` is given twice"),
+                Ok(channel) if channels.contains(&channel) => {
+                    ("give each channel once".to_owned(), channel.to_string())
+                }
                 Ok(channel) => {
                     channels.push(channel);
                     continue;
                 }
-                Err(fault) => format!("`{name}`: {fault}"),
+                Err(fault) => (fault, name.to_owned()),
             };
-            return Err(RequestRefused::bad_request(format!("{CHANNEL}: {fault}")));
+            let refused = RequestRefused::bad_request(format!("{CHANNEL}: {fault}"));
+            return Err(refused.naming(&name));
         }
         match channels.is_empty() {
             true => Err(RequestRefused::bad_request(
@@ -89,11 +92,11 @@ impl RoutedRequest<'_> {
     pub fn start(&self) -> Result<Option<ReplayStart>, RequestRefused> {
         let refuse =
             |name, error: &dyn Display| RequestRefused::bad_request(format!("{name} {error}"));
-        let newest = |count: Cow<'_, str>| {
-            let count = count.parse().map_err(|_| InvalidCount)?;
-            ReplayStart::newest(count)
+        let newest = |count: Parameter<'_>| {
+            let count = count.whole_number().and_then(|count| i64::try_from(count).ok());
+            ReplayStart::newest(count.ok_or(InvalidCount)?)
         };
-        match (self.query("since"), self.query("last")) {
+        match (self.query("since")?, self.parameter("last")?) {
             (None, None) => Ok(None),
             (Some(since), None) => {
                 since.parse().map(Some).map_err(|error: InvalidStart| refuse("since", &error))
@@ -105,8 +108,14 @@ impl RoutedRequest<'_> {
 
     /// A parameter of the query, percent-decoded. Bytes that are not UTF-8 become a value that nothing
     /// accepts.
-    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.query.first(name).map(Parameter::decoded_lossy)
+    pub fn query(&self, name: &str) -> Result<Option<Cow<'_, str>>, RequestRefused> {
+        Ok(self.parameter(name)?.map(Parameter::decoded_lossy))
+    }
+
+    /// A parameter of the query. Refuses one that is given twice: which of them counts is not obvious.
+    pub fn parameter(&self, name: &str) -> Result<Option<Parameter<'_>>, RequestRefused> {
+        let twice = |Repeated| RequestRefused::bad_request(format!("give {name} once"));
+        self.query.only(name).map_err(twice)
     }
 
     /// The trace that the request belongs to.

@@ -134,20 +134,20 @@ fn plain(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let traceparent = routed.traceparent().map(Box::new);
     let protocol = plain::Plain { channel: routed.channel()?, traceparent };
     let since = vec![routed.start()?];
-    let closes_on_gap = match routed.query("gap").as_deref() {
+    let closes_on_gap = match routed.query("gap")?.as_deref() {
         None => false,
         Some("close") => true,
         Some(_) => {
             return Err(RequestRefused::bad_request("gap must be `close` or absent"));
         }
     };
-    let echo = routed.query("echo").is_none_or(|echo| echo != "false");
+    let echo = routed.query("echo")?.is_none_or(|echo| echo != "false");
     Ok(SessionRequest { echo, since, closes_on_gap, ..SessionRequest::new(protocol) })
 }
 
 fn sse(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let channel = routed.channel()?;
-    let start = match last_event_id(routed) {
+    let start = match last_event_id(routed)? {
         // It continues a stream, whatever its address asked for at first.
         Some((name, text)) => Some(ReplayStart::After(position(name, &text)?)),
         None => routed.start()?,
@@ -168,7 +168,13 @@ fn sse_channels(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRef
             channels.len(),
         )));
     }
-    let last_id = last_event_id(routed);
+    if routed.parameter("since")?.or(routed.parameter("last")?).is_some() {
+        return Err(RequestRefused::bad_request(
+            "since and last are for one channel: /sse/{channel}. A stream of several begins with what is \
+             published next",
+        ));
+    }
+    let last_id = last_event_id(routed)?;
     let protocol = sse::SseChannels::new(channels, last_id.as_ref().map(|(_, text)| &**text));
     let protocol = protocol.map_err(|error| {
         let name = last_id.map_or(LAST_EVENT_ID, |(name, _)| name);
@@ -180,12 +186,14 @@ fn sse_channels(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRef
 
 /// The id of the last event that the client received, and the name of the header or parameter. A browser sends
 /// the header when it reconnects by itself; it is newer than the parameter in the address.
-fn last_event_id<'a>(routed: &'a RoutedRequest<'_>) -> Option<(&'static str, Cow<'a, str>)> {
+fn last_event_id<'a>(
+    routed: &'a RoutedRequest<'_>,
+) -> Result<Option<(&'static str, Cow<'a, str>)>, RequestRefused> {
     let header = routed.headers.get("last-event-id");
-    match header {
+    Ok(match header {
         Some(value) => Some(("Last-Event-ID", value.to_str().unwrap_or_default().into())),
-        None => Some((LAST_EVENT_ID, routed.query(LAST_EVENT_ID)?)),
-    }
+        None => routed.query(LAST_EVENT_ID)?.map(|text| (LAST_EVENT_ID, text)),
+    })
 }
 
 /// The client reconnects if it cannot be subscribed immediately, so that it misses nothing unknowingly.
@@ -196,16 +204,7 @@ fn sse_session(protocol: impl Into<Protocol>, since: Vec<Option<ReplayStart>>) -
 /// The payload is the request's body, which is not read yet.
 fn publish(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let channel = routed.channel()?;
-    let key =
-        match routed.headers.get(IDEMPOTENCY_KEY).map(|key| std::str::from_utf8(key.as_bytes())) {
-            None => None,
-            Some(Ok(key)) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Some(key),
-            Some(_) => {
-                return Err(RequestRefused::bad_request(format!(
-                    "Idempotency-Key is 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes of UTF-8"
-                )));
-            }
-        };
+    let key = idempotency_key(routed)?;
     let publication = Publication {
         id: key.map(Into::into),
         traceparent: routed.traceparent(),
@@ -214,10 +213,25 @@ fn publish(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused>
     Ok(command(Command::Publish { id: None, channel, publication }))
 }
 
+/// The header `Idempotency-Key`. Two of them are refused: which one counts is not obvious.
+fn idempotency_key<'a>(routed: &RoutedRequest<'a>) -> Result<Option<&'a str>, RequestRefused> {
+    let mut keys = routed.headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (key, second) = (keys.next(), keys.next());
+    match (key.map(|key| str::from_utf8(key.as_bytes())), second) {
+        (None, _) => Ok(None),
+        (Some(Ok(key)), None) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => {
+            Ok(Some(key))
+        }
+        _ => Err(RequestRefused::bad_request(format!(
+            "Idempotency-Key is given once, and is 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes of UTF-8"
+        ))),
+    }
+}
+
 fn history(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let channel = routed.channel()?;
-    let since = routed.query("since").map(|text| position("since", &text)).transpose()?;
-    let limit = match routed.query.first("limit").map(Parameter::whole_number) {
+    let since = routed.query("since")?.map(|text| position("since", &text)).transpose()?;
+    let limit = match routed.parameter("limit")?.map(Parameter::whole_number) {
         None => HISTORY_LIMIT,
         Some(Some(limit @ 1..=HISTORY_LIMIT_MAX)) => limit,
         Some(_) => {
@@ -241,7 +255,7 @@ fn command(command: Command) -> SessionRequest {
 fn poll(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let protocol = http::Http::Poll(routed.channel()?);
     let since = routed.start()?;
-    let wait = match routed.query("wait").map(|text| read_duration(&text)) {
+    let wait = match routed.query("wait")?.map(|text| read_duration(&text)) {
         None => POLL_WAIT,
         Some(Some(wait)) if wait <= POLL_WAIT_MAX => wait,
         Some(_) => {

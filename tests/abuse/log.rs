@@ -20,6 +20,14 @@ async fn the_log_contains_no_text_of_a_client() {
             upgrade(&format!("/ws/{CLIENT_TEXT}%0A%1B[2J"), ""),
             upgrade(&format!("/ws/{CLIENT_TEXT}?since={CLIENT_TEXT}%0A"), ""),
             upgrade(&format!("/{CLIENT_TEXT}\u{1b}[2J"), ""),
+            format!("GET /sse?channel={CLIENT_TEXT}%0A HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            format!(
+                "GET /sse?channel={CLIENT_TEXT}&channel={CLIENT_TEXT} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            ),
+            format!(
+                "GET /poll/{CLIENT_TEXT}?wait={CLIENT_TEXT} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            ),
+            format!("GET /history/{CLIENT_TEXT} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
             upgrade("/ws", &format!("Origin: http://{CLIENT_TEXT}\u{1b}[2J\r\n")),
             upgrade("/ws", &format!("Sec-WebSocket-Protocol: {CLIENT_TEXT}\u{1b}[2J\r\n")),
             upgrade("/ws", "").replace("dGhl", CLIENT_TEXT),

@@ -6,7 +6,7 @@ use fastwebsockets::upgrade;
 use h2::ext::Protocol;
 use http_body_util::Full;
 use hyper::header::{
-    CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    CONTENT_LENGTH, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -56,9 +56,6 @@ fn check_upgrade(request: &Request<()>) -> Result<(), RequestRefused> {
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
         let message = "this path requires a WebSocket upgrade over HTTP/1.1";
         return Err(RequestRefused::upgrade_required(message));
-    }
-    if headers.get_all(HOST).iter().count() != 1 {
-        return Err(RequestRefused::bad_request("exactly one Host header is required"));
     }
     if has_body(headers) {
         return Err(RequestRefused::bad_request("an upgrade request must not have a body"));

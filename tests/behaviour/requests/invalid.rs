@@ -1,6 +1,7 @@
 //! Requests that cannot be answered, and what their clients are told.
 
 use testkit::node::Node;
+use testkit::raw::RawClient;
 use testkit::requester::Requester;
 
 use super::HISTORY;
@@ -37,6 +38,20 @@ async fn an_invalid_request_is_told_what_is_wrong_and_what_is_allowed() {
         ("GET", "/poll/h:1?wait=61s", none, 400, "0s to 60s"),
         ("GET", "/poll/h:1?wait=-1s", none, 400, "0s to 60s"),
         ("GET", &long_query, none, 400, "since is a position"),
+        ("GET", "/poll/h:1?last=+5", none, 400, "1 to 1000"),
+        ("GET", "/poll/h:1?since=first&since=1-1", none, 400, "give since once"),
+        ("GET", "/poll/h:1?wait=1s&wait=2s", none, 400, "give wait once"),
+        ("GET", "/history/h:1?limit=1&limit=2", none, 400, "give limit once"),
+        (
+            "POST",
+            "/publish/h:1",
+            &[("Idempotency-Key", "a"), ("Idempotency-Key", "b")],
+            400,
+            "once",
+        ),
+        ("GET", "/sse/h:1?last=1&last=2", none, 400, "give last once"),
+        ("GET", "/sse?channel=h:1&since=first", none, 400, "/sse/{channel}"),
+        ("GET", "/sse?channel=h:1&last=5", none, 400, "/sse/{channel}"),
     ] {
         let answer = requester.request(method, path, headers, b"").await;
         assert_eq!(answer.status, status, "{method} {path:.60}: {answer:?}");
@@ -49,4 +64,72 @@ async fn an_invalid_request_is_told_what_is_wrong_and_what_is_allowed() {
     }
     let head = testkit::http::request(node.public, "HEAD", "/history/h:1", &[], b"").await;
     assert_eq!((head.status, head.header("allow")), (405, Some("GET, OPTIONS")));
+}
+
+/// A proxy passes such a body on as a part of the request.
+#[tokio::test]
+async fn the_body_of_a_request_for_a_poll_or_a_stream_does_not_become_the_next_request() {
+    let node = Node::standalone(&[HISTORY]).await;
+    let hidden = "POST /publish/h:hidden HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+    let length = format!("Content-Length: {}", hidden.len());
+    for path in ["/poll/h:1?wait=1s", "/sse/h:1", "/sse?channel=h:1"] {
+        for framing in [length.as_str(), "Transfer-Encoding: chunked"] {
+            let mut raw = RawClient::connect(&node).await;
+            raw.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n")).await;
+            let response = raw.response().await;
+            assert_eq!(response.status, 400, "{path} {framing}: {response:?}");
+            assert_eq!(response.header("connection"), Some("close"));
+            // The node may have closed the connection.
+            let _ = raw.try_send(hidden).await;
+            assert_eq!(raw.read_to_end().await, b"", "{path} {framing}");
+        }
+    }
+    let history = testkit::http::get(node.public, "/history/h:hidden").await;
+    assert!(history.text().contains(r#""publications":[]"#), "{history:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_a_proxy_may_read_in_another_way_is_refused() {
+    let node = Node::standalone(&[HISTORY]).await;
+    let chunks = "\r\n1\r\nx\r\n0\r\n\r\n";
+    for (lines, status) in [
+        ("Transfer-Encoding: gzip, chunked\r\n", 501),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 501),
+        ("Transfer-Encoding: chunked\r\nHost: elsewhere\r\n", 400),
+        ("Transfer-Encoding: Chunked\r\n", 202),
+    ] {
+        let mut raw = RawClient::connect(&node).await;
+        let head = "POST /publish/h:1 HTTP/1.1\r\nHost: localhost\r\n";
+        raw.send(format!("{head}{lines}{chunks}")).await;
+        assert_eq!(raw.response().await.status, status, "{lines}");
+    }
+    let mut raw = RawClient::connect(&node).await;
+    raw.send("GET /history/h:1 HTTP/1.1\r\n\r\n").await;
+    assert_eq!(raw.response().await.status, 400, "no Host");
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_behind_its_request_gets_the_response() {
+    let node = Node::standalone(&[HISTORY]).await;
+    for (request, status) in [
+        ("POST /publish/h:1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx", 202),
+        ("GET /history/h:1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    ] {
+        let mut raw = RawClient::connect(&node).await;
+        raw.send(request).await;
+        raw.end_sending().await;
+        assert_eq!(raw.response().await.status, status, "{request}");
+        raw.expect_end().await;
+    }
+}
+
+#[tokio::test]
+async fn the_response_to_a_head_that_is_too_large_is_not_lost_behind_what_the_client_still_sends() {
+    let node = Node::standalone(&[HISTORY]).await;
+    for _ in 0..20 {
+        let mut raw = RawClient::connect(&node).await;
+        raw.send(format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(200_000))).await;
+        assert_eq!(raw.response().await.status, 431);
+        raw.expect_end().await;
+    }
 }

@@ -369,11 +369,15 @@ async fn invalid_requests_for_several_channels_are_answered_with_an_error_that_n
     let long = format!("/sse?channel={}", "%C3%A4".repeat(2200));
     for (path, headers, named) in [
         ("/sse", String::new(), "must name a channel"),
-        ("/sse?channel", String::new(), "channel: ``: a channel name"),
-        ("/sse?channel=", String::new(), "channel: ``: a channel name"),
-        ("/sse?channel=a&channel=b%20c", String::new(), "`b%20c`: a channel name"),
-        ("/sse?channel=a&channel=%zz", String::new(), "`%zz`: the channel's percent-encoding"),
-        ("/sse?channel=a&channel=b&channel=%61", String::new(), "`a` is given twice"),
+        ("/sse?channel", String::new(), "channel: a channel name"),
+        ("/sse?channel=", String::new(), "channel: a channel name"),
+        (
+            "/sse?channel=a&channel=b%20c",
+            String::new(),
+            "without white space or control characters: b%20c",
+        ),
+        ("/sse?channel=a&channel=%zz", String::new(), "percent-encoding is invalid: %zz"),
+        ("/sse?channel=a&channel=b&channel=%61", String::new(), "give each channel once: a"),
         ("/sse?channel=a&channel=b&channel=c&channel=d", String::new(), "at most 3 channels"),
         ("/sse?channel=a&last_event_id=1-1", String::new(), "last_event_id: not the id"),
         ("/sse?channel=a", "Last-Event-ID: 1-1\r\n".to_owned(), "Last-Event-ID: not the id"),

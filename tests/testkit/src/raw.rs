@@ -146,8 +146,13 @@ impl RawClient {
 
     /// Shuts down its sending half and reads until the end.
     pub async fn half_close(mut self) {
-        self.stream.shutdown().await.expect("the sending half closes");
+        self.end_sending().await;
         self.read_to_end().await;
+    }
+
+    /// Shuts down its sending half.
+    pub async fn end_sending(&mut self) {
+        self.stream.shutdown().await.expect("the sending half closes");
     }
 
     /// A response without a body, as to `HEAD`.
