@@ -32,7 +32,7 @@ pub use self::revocation::{KnownRevocations, REVOCATIONS_MAX, REVOKING_MAX, Revo
 pub use self::survey::{
     Answers, Forbidden, MasterSurvey, NodeFeature, RulesFound, Survey, SurveyReading,
 };
-pub use self::unavailable::{TOO_LARGE, Unavailable};
+pub use self::unavailable::{ENDED, NO_RUN, TOO_LARGE, Unavailable};
 use crate::publication::NodeId;
 
 /// Starts the configured broker. Its tasks run on the current Tokio runtime.

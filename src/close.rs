@@ -33,6 +33,9 @@ pub enum Close {
     Gap,
     /// The poll of this session is answered.
     Answered,
+    /// The run on the only channel of the session has ended. `is_told`: the last queued frame tells it, and is the
+    /// close frame.
+    Ended { is_told: bool },
     /// The outbound queue was full.
     Slow,
     /// No frame arrived within `session.pong_timeout` of a ping.
@@ -91,6 +94,7 @@ impl Close {
             Self::Gap => {
                 "publications may be missing: reconnect with backoff and reload your state"
             }
+            Self::Ended { .. } => "the run has ended",
             Self::Slow => "the client reads too slowly: reconnect and resume",
             Self::PongTimeout => "no pong in time: reconnect and resume",
             Self::KeysUnavailable => "the issuer's keys are unavailable: reconnect with backoff",
@@ -118,6 +122,7 @@ impl Close {
             Self::Unavailable => "unavailable",
             Self::Gap => "gap",
             Self::Answered => "answered",
+            Self::Ended { .. } => "ended",
             Self::Slow => "slow",
             Self::PongTimeout => "pong_timeout",
             Self::Unauthorized(_) => "unauthorized",
@@ -131,7 +136,7 @@ impl Close {
     }
 
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 22] = [
+    pub const EACH: [Self; 23] = [
         Self::Client(None),
         Self::Lost,
         Self::Protocol(""),
@@ -145,6 +150,7 @@ impl Close {
         Self::Unavailable,
         Self::Gap,
         Self::Answered,
+        Self::Ended { is_told: true },
         Self::Slow,
         Self::PongTimeout,
         Self::Unauthorized(""),

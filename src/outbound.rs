@@ -131,6 +131,24 @@ impl Outbound {
         Ok(state.find_writer(|| self.has_wire()))
     }
 
+    /// Queues the last frame of a subscription and closes the connection, so that no frame comes between. Fails as
+    /// [`Outbound::push`].
+    pub fn push_last(
+        &self,
+        subscription: u64,
+        frame: Bytes,
+        close: Close,
+    ) -> Result<Pushed, QueueFull> {
+        let mut state = self.lock();
+        if !state.subscriptions.contains(subscription) {
+            return Ok(Pushed::Ended);
+        }
+        state.push(frame, self.bytes_max)?;
+        let pushed = state.find_writer(|| self.has_wire());
+        state.close(close);
+        Ok(pushed)
+    }
+
     /// Queues a publication of a `latest` channel. Never waits, never fails, and does not make the queue full
     /// for other frames. After [`Outbound::close`] it is dropped.
     ///

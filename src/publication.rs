@@ -1,5 +1,6 @@
 //! The types that all modules share: channels, publications, positions, users, nodes, sessions and traces.
 
+mod end_reason;
 mod position;
 mod replay_start;
 mod traceparent;
@@ -13,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+pub use self::end_reason::{EndReason, InvalidReason};
 pub use self::position::{InvalidPosition, Position};
 pub use self::replay_start::{InvalidCount, InvalidStart, ReplayStart};
 pub use self::traceparent::{InvalidTraceparent, Traceparent};
@@ -111,6 +113,10 @@ pub struct Publication {
     /// It is the first of an epoch that began because the rules changed: publications between the previous
     /// epoch and this one may be in no history.
     pub rules_changed: bool,
+    /// Some: it is the end of a run, and nothing follows. Its payload is empty, and it is no publication to
+    /// subscribers. A publication on its way to the broker may have a payload: then that is the last
+    /// publication, and the end follows it.
+    pub end: Option<EndReason>,
     /// A node or a function of the node's library published it, so that its fields are reliable: if it has no
     /// position, the history does not contain it.
     pub signed: bool,
@@ -160,6 +166,7 @@ impl Publication {
             position: None,
             previous: None,
             rules_changed: false,
+            end: None,
             signed: false,
         }
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod pattern;
+mod run;
 mod widened;
 
 use std::collections::hash_map::Entry;
@@ -12,9 +13,11 @@ use std::time::Duration;
 
 pub use access::Access;
 pub use pattern::{InvalidPattern, Pattern, is_segment};
+pub use run::{ControlChannel, Merge, Run};
 pub use widened::Widened;
 
 use crate::live::Live;
+use crate::publication::Channel;
 use crate::settings::{RawValue, Section, Settings};
 
 /// The most rules of a configuration, because finding a channel's policy may check all of them.
@@ -51,6 +54,8 @@ pub struct Rule {
     pub policy: Policy,
     /// Whether the rule sets access explicitly.
     pub sets_access: bool,
+    /// Where what clients publish on the rule's channels goes. None: on these channels.
+    pub control: Option<ControlChannel>,
 }
 
 /// What a node does for a channel. The default keeps nothing, delivers every publication, and gives everyone
@@ -65,6 +70,8 @@ pub struct Policy {
     /// Whether subscribers can see each other.
     pub presence: bool,
     pub delivery: Delivery,
+    /// Some: each channel carries a stream with an end. Then the rule keeps history.
+    pub run: Option<Run>,
 }
 
 /// The limits of a channel's history.
@@ -105,6 +112,7 @@ impl Rules {
                 ),
             }
         }
+        fault_control_chains(settings, &read);
         let otherwise = match (read.is_empty(), tokens) {
             (true, false) => Access::Anyone,
             (true, true) => Access::Token,
@@ -174,6 +182,11 @@ impl RuleTable {
         self.rules.iter().enumerate().find(|(_, rule)| rule.pattern.matches(channel))
     }
 
+    /// Where what clients publish on the channel goes. None: on the channel itself.
+    pub fn control(&self, channel: &str) -> Option<&ControlChannel> {
+        self.find(channel).and_then(|(_, rule)| rule.control.as_ref())
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
     }
@@ -209,7 +222,7 @@ const DOC: &str = "What a node does for channels whose names match a pattern, an
     `memory:`, a node without any rules has built-in ones for `demo:**`, which give the demo pages history and \
     presence and change no access.";
 
-const EXAMPLE: &str = r#"[{ pattern = "chat:*", subscribe = "token", publish = "token", history = { size = 200, age = "10m" }, presence = true, delivery = "every" }]"#;
+const EXAMPLE: &str = r#"[{ pattern = "chat:*", subscribe = "token", publish = "token", history = { size = 200, age = "10m" }, presence = true, delivery = "every" }, { pattern = "run:*", history = { size = 10000, age = "1h" }, run = { lease = "30s", merge = "text", rollup = "40ms", control = "run-control:{name}" } }]"#;
 
 impl Rule {
     /// None: it has faults.
@@ -268,9 +281,11 @@ impl Rule {
              consumer gets only the newest.",
         );
         let presence = presence.unwrap_or_default();
-        let policy = Policy { subscribe, publish, history, presence, delivery };
+        let keeps_history = section.is_given("history.size") || section.is_given("history.age");
+        let (run, control) = run::read(section, keeps_history, delivery == Delivery::Latest);
+        let policy = Policy { subscribe, publish, history, presence, delivery, run };
         let sets_access = section.is_given("subscribe");
-        Some(Self { pattern: pattern?, policy, sets_access })
+        Some(Self { pattern: pattern?, policy, sets_access, control })
     }
 }
 
@@ -296,6 +311,24 @@ impl History {
         }
         let size = u32::try_from(size?).expect("its bounds fit");
         Some(Self { size, age: age? })
+    }
+}
+
+/// Faults rules whose control channels are themselves runs, as far as their patterns tell.
+fn fault_control_chains(settings: &mut Settings, rules: &[Option<Rule>]) {
+    for (i, rule) in rules.iter().enumerate() {
+        let Some(Rule { pattern, control: Some(control), .. }) = rule else { continue };
+        let sample = Channel::new(&pattern.sample()).ok();
+        let Some(channel) = sample.and_then(|run| control.of(&run)) else { continue };
+        let mut matching = rules.iter().enumerate();
+        let matching = matching.find_map(|(at, it)| {
+            let rule = it.as_ref()?;
+            rule.pattern.matches(channel.as_str()).then_some((at, rule))
+        });
+        if let Some((at, Rule { policy: Policy { run: Some(_), .. }, .. })) = matching {
+            let what = format!("{channel} would itself be a run, by rules[{at}]");
+            settings.fault(&format!("rules[{i}].run.control"), what);
+        }
     }
 }
 

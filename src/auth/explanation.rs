@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::access::{self, AccessReason, Decision, Right};
 use super::{Auth, Identity, TokenRefused};
-use crate::rules::{Access, BUILT_IN, Delivery, RuleTable};
+use crate::rules::{Access, BUILT_IN, ControlChannel, Delivery, RuleTable, Run};
 
 /// The given token, and the result of its check.
 pub enum TokenStatus {
@@ -84,7 +84,22 @@ pub fn explain(table: &RuleTable, origin: &str, channel: &str, shown: &TokenStat
     line("history", &history);
     line("presence", if policy.presence { "is kept" } else { "none is kept" });
     line("delivery", delivery);
+    if let Some(run) = policy.run {
+        line("run", &run_words(run, table.control(channel)));
+    }
     text
+}
+
+fn run_words(run: Run, control: Option<&ControlChannel>) -> String {
+    let mut words =
+        format!("ends as abandoned after {} seconds without its worker", run.lease.as_secs());
+    if let Some(merge) = run.merge {
+        words += &format!("; texts are joined for {} ms", merge.rollup.as_millis());
+    }
+    if let Some(control) = control {
+        words += &format!("; what clients publish goes to {control}");
+    }
+    words
 }
 
 fn answer(decision: &Decision<'_>, table: &RuleTable) -> String {

@@ -57,8 +57,9 @@ impl FanOut {
                 continue;
             }
             let frame = encoded.bytes(subscriber.format);
+            let last = publication.end.as_ref().and_then(|_| subscriber.format.close_at_end());
             let pushed = match delivery {
-                Delivery::Every => self.push(&subscriber.outbound, number, frame),
+                Delivery::Every => self.push(&subscriber.outbound, number, frame, last),
                 Delivery::Latest => {
                     let latest = subscriber.outbound.push_latest(number, frame);
                     skipped += u64::from(latest.skipped);
@@ -106,7 +107,7 @@ impl FanOut {
                 continue;
             };
             bytes = frame.len();
-            match self.push(&subscriber.outbound, number, frame) {
+            match self.push(&subscriber.outbound, number, frame, None) {
                 Err(QueueFull) => subscriber.outbound.close_slow(),
                 Ok(Pushed::Flush) => to_flush.push(subscriber.outbound.clone()),
                 Ok(Pushed::Covered | Pushed::Ended) => {}
@@ -115,17 +116,29 @@ impl FanOut {
         self.flushers.flush(to_flush, bytes);
     }
 
-    /// Pushes a frame of a subscription. Fails only if the queue was written to the socket and is still full.
-    fn push(&self, outbound: &Outbound, number: u64, frame: Bytes) -> Result<Pushed, QueueFull> {
-        let pushed = outbound.push(number, frame.clone());
+    /// Pushes a frame of a subscription. `last`: why the connection ends after it. Fails only if the queue was
+    /// written to the socket and is still full.
+    fn push(
+        &self,
+        outbound: &Outbound,
+        number: u64,
+        frame: Bytes,
+        last: Option<Close>,
+    ) -> Result<Pushed, QueueFull> {
+        let push = |frame| match last {
+            None => outbound.push(number, frame),
+            Some(close) => outbound.push_last(number, frame, close),
+        };
+        let pushed = push(frame.clone());
         if pushed.is_ok() || !outbound.is_with_flusher() {
             return pushed;
         }
         self.flushers.write_all();
-        match outbound.push(number, frame.clone()) {
+        match push(frame.clone()) {
             // Another thread is writing this queue at the moment, so the client does not count as slow yet.
             Err(QueueFull) if outbound.is_with_flusher() => {
                 outbound.push_over_bound(number, frame);
+                last.map(|close| outbound.close(close));
                 Ok(Pushed::Covered)
             }
             pushed => pushed,

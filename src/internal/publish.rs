@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::answer::{ApiResponse, error, object};
 use super::channel::of_path;
-use crate::broker::{TOO_LARGE, Unavailable};
+use crate::broker::{ENDED, TOO_LARGE, Unavailable};
 use crate::http;
 use crate::hub::Hub;
 use crate::publication::{PayloadKind, Position, Publication};
@@ -64,6 +64,7 @@ fn answered(answer: Result<Option<Position>, Unavailable>) -> ApiResponse {
         Ok(Some(position)) => {
             object(StatusCode::ACCEPTED, &json!({"position": position.to_string()}))
         }
+        Err(ENDED) => error(StatusCode::CONFLICT, "ended", &ENDED.to_string()),
         Err(TOO_LARGE) => error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &TOO_LARGE.to_string()),
         Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &why.to_string()),
     }

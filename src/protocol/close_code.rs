@@ -4,17 +4,34 @@ use bytes::Bytes;
 
 use crate::close::Close;
 use crate::framing::websocket;
+use crate::publication::EndReason;
 
 /// The close frame for a reason.
 pub fn close_frame(close: Close) -> Bytes {
     websocket::close(close_code(close), close.text())
 }
 
+/// The close frame at the end of a run. A reason that is too long for the frame is cut.
+pub fn end_frame(reason: &EndReason) -> Bytes {
+    let mut end = reason.as_str().len().min(TEXT_BYTES_MAX);
+    while !reason.as_str().is_char_boundary(end) {
+        end -= 1;
+    }
+    websocket::close(Some(ENDED), &reason.as_str()[..end])
+}
+
+/// The purpose of the connection is fulfilled.
+const ENDED: u16 = 1000;
+
+/// Most bytes of text in a close frame (RFC 6455 section 5.5.1).
+const TEXT_BYTES_MAX: usize = 123;
+
 /// None: the frame has no body, or there is no client left to send one to.
 fn close_code(close: Close) -> Option<u16> {
     Some(match close {
         Close::Client(code) => return code,
         Close::Lost | Close::Answered => return None,
+        Close::Ended { .. } => ENDED,
         Close::Protocol(_) => 1002,
         Close::Unsupported(_) => 1003,
         Close::Utf8 => 1007,
@@ -34,6 +51,15 @@ fn close_code(close: Close) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_of_a_run_is_cut_to_what_a_close_frame_holds() {
+        let frame = |reason: &str| end_frame(&EndReason::new(reason).unwrap());
+        assert_eq!(&frame("done")[..], b"\x88\x06\x03\xe8done");
+        let long = frame(&"é".repeat(100));
+        assert_eq!(long.len(), 2 + 2 + 122);
+        assert!(str::from_utf8(&long[4..]).is_ok());
+    }
 
     #[test]
     fn the_close_frame_of_a_reason_contains_code_and_text_or_nothing() {

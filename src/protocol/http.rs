@@ -88,7 +88,15 @@ impl Encode for HttpBodies {
     }
 
     fn push(push: &Push<'_>) -> Option<Bytes> {
-        matches!(push, Push::Gap { .. }).then(PollFrame::gap)
+        match push {
+            Push::Gap { .. } => Some(PollFrame::gap()),
+            Push::Ended { reason, position, .. } => Some(PollFrame::ended(*position, reason)),
+            Push::Welcome { .. } | Push::Presence { .. } | Push::Reconnect { .. } => None,
+        }
+    }
+
+    fn close_at_end() -> Option<Close> {
+        None
     }
 
     fn heartbeat() -> Option<Bytes> {

@@ -84,6 +84,10 @@ impl Encode for JsonFrames {
         Some(websocket::message(PayloadKind::Text, &written::push(push)))
     }
 
+    fn close_at_end() -> Option<Close> {
+        None
+    }
+
     fn heartbeat() -> Option<Bytes> {
         None
     }

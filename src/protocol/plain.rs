@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::close_code::close_frame;
+use super::close_code::{close_frame, end_frame};
 use super::{Command, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
 use crate::close::Close;
 use crate::framing::websocket;
@@ -69,8 +69,16 @@ impl Encode for PlainFrames {
         websocket::message(publication.kind, &publication.payload)
     }
 
-    fn push(_: &Push<'_>) -> Option<Bytes> {
-        None
+    /// The end of a run is the close frame, so that it has its place behind the last publication.
+    fn push(push: &Push<'_>) -> Option<Bytes> {
+        match push {
+            Push::Ended { reason, .. } => Some(end_frame(reason)),
+            _ => None,
+        }
+    }
+
+    fn close_at_end() -> Option<Close> {
+        Some(Close::Ended { is_told: true })
     }
 
     fn heartbeat() -> Option<Bytes> {
@@ -78,6 +86,22 @@ impl Encode for PlainFrames {
     }
 
     fn close(close: Close) -> Option<Bytes> {
-        Some(close_frame(close))
+        (close != Close::Ended { is_told: true }).then(|| close_frame(close))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publication::EndReason;
+
+    #[test]
+    fn the_end_of_a_run_is_the_only_close_frame_of_a_plain_connection() {
+        let end = EndReason::new("done").ok();
+        let end = Publication { end, ..Publication::bare(Bytes::new()) };
+        assert_eq!(&Format::Plain.publication("a", &end)[..], b"\x88\x06\x03\xe8done");
+        let close = Format::Plain.close_at_end().unwrap();
+        assert_eq!(Format::Plain.close(close), None);
+        assert!(Format::Plain.close(Close::Ended { is_told: false }).is_some());
     }
 }

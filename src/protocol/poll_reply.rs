@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::publication::Position;
+use crate::publication::{EndReason, Position};
 
 /// Most publications of one answer. The client gets further ones with its next poll.
 const PUBLICATIONS_MAX: usize = 1000;
@@ -20,6 +20,9 @@ impl PollFrame {
     const POSITIONED: u8 = 1;
     /// No content: publications may be missing.
     const GAP: u8 = 2;
+
+    /// The content: whether there is a position, epoch and sequence number, then the reason of a run's end.
+    const ENDED: u8 = 3;
 
     /// `json`: the publication as a JSON object.
     pub fn publication(position: Option<Position>, json: &str) -> Bytes {
@@ -39,6 +42,18 @@ impl PollFrame {
     pub fn gap() -> Bytes {
         Bytes::from_static(&[Self::GAP])
     }
+
+    /// `position`: that of the end.
+    pub fn ended(position: Option<Position>, reason: &EndReason) -> Bytes {
+        let mut frame = BytesMut::new();
+        let Position { epoch, seq } = position.unwrap_or(Position::MIN);
+        frame.put_u8(Self::ENDED);
+        frame.put_u8(u8::from(position.is_some()));
+        frame.put_u64(epoch);
+        frame.put_u64(seq);
+        frame.put_slice(reason.as_str().as_bytes());
+        frame.freeze()
+    }
 }
 
 /// The answer to a poll while it is collected.
@@ -51,6 +66,8 @@ pub struct PollReply {
     recovered: Option<bool>,
     /// It holds as many publications as an answer may; the client gets the others with its next poll.
     is_full: bool,
+    /// Why the run has ended. None: it has not, or the client gets that with its next poll.
+    ended: Option<EndReason>,
 }
 
 impl PollReply {
@@ -62,7 +79,7 @@ impl PollReply {
 
     /// Whether there is something to tell the client.
     pub fn is_due(&self) -> bool {
-        !self.publications.is_empty() || self.recovered == Some(false)
+        !self.publications.is_empty() || self.recovered == Some(false) || self.ended.is_some()
     }
 
     /// Adds a frame of [`PollFrame`].
@@ -78,8 +95,22 @@ impl PollReply {
             // It is in no history: this answer is the only one that can hold it.
             Ok(PollFrame::PUBLICATION) => self.publications.push(frame),
             Ok(PollFrame::GAP) => self.recovered = Some(false),
+            Ok(PollFrame::ENDED) => _ = self.end(frame),
             _ => {}
         }
+    }
+
+    /// None: the frame is damaged.
+    fn end(&mut self, mut frame: Bytes) -> Option<()> {
+        let is_kept = frame.try_get_u8().ok()? > 0;
+        let (epoch, seq) = (frame.try_get_u64().ok()?, frame.try_get_u64().ok()?);
+        let reason = EndReason::new(str::from_utf8(&frame).ok()?).ok()?;
+        // Publications before it are still to come.
+        if !self.is_full {
+            self.position = is_kept.then_some(Position { epoch, seq }).or(self.position);
+            self.ended = Some(reason);
+        }
+        Some(())
     }
 
     fn add_kept(&mut self, position: Position, json: Bytes) {
@@ -111,6 +142,10 @@ impl PollReply {
         }
         if let Some(recovered) = self.recovered {
             body.put_slice(format!(r#","recovered":{recovered}"#).as_bytes());
+        }
+        if let Some(reason) = &self.ended {
+            let reason = serde_json::json!({ "reason": reason.as_str() });
+            body.put_slice(format!(r#","ended":{reason}"#).as_bytes());
         }
         body.put_slice(b"}\n");
         body.freeze()
@@ -169,9 +204,26 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_run_is_an_answer_after_its_publications_only() {
+        let ended = || PollFrame::ended(at(6), &EndReason::new("a \"b\"").unwrap());
+        let mut answer = PollReply::new(at(4), Some(true));
+        answer.add(PollFrame::publication(at(5), "{}"));
+        answer.add(ended());
+        let expected = r#"{"publications":[{}],"position":"7-6","recovered":true,"ended":{"reason":"a \"b\""}}"#;
+        assert_eq!(text(&answer), format!("{expected}\n"));
+        let mut answer = PollReply::new(at(6), Some(true));
+        answer.add(ended());
+        assert!(answer.is_due(), "a late poll is answered at once");
+        answer.is_full = true;
+        answer.ended = None;
+        answer.add(ended());
+        assert_eq!(answer.ended, None);
+    }
+
+    #[test]
     fn a_damaged_frame_is_ignored() {
         let mut answer = PollReply::new(at(1), None);
-        for frame in [&b""[..], b"\x01", b"\x01\0\0\0\0\0\0\0\0\0", b"\x09x"] {
+        for frame in [&b""[..], b"\x01", b"\x01\0\0\0\0\0\0\0\0\0", b"\x09x", b"\x03\x01\0"] {
             answer.add(Bytes::copy_from_slice(frame));
         }
         assert!(!answer.is_due());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::publication::{Change, User, UserInfo};
+use crate::publication::{Change, EndReason, Position, User, UserInfo};
 
 /// A message of the node that is not a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,12 @@ pub enum Push<'a> {
     Gap {
         channel: &'a str,
         reason: &'static str,
+    },
+    /// The run on the channel has ended: nothing follows.
+    Ended {
+        channel: &'a str,
+        reason: &'a EndReason,
+        position: Option<Position>,
     },
     /// A user joined the channel or left it.
     Presence {

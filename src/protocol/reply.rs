@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Id;
-use crate::publication::{Channel, Members, Position, Publication, User};
+use crate::publication::{Channel, EndReason, Members, Position, Publication, User};
 
 /// The reply to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct Excerpt {
     pub recovered: Option<bool>,
     /// Whether more publications exist than the excerpt contains.
     pub more: bool,
+    /// Some: the excerpt extends to the end of a run, which ended for this reason.
+    pub ended: Option<EndReason>,
 }
 
 /// A command that failed.
@@ -79,6 +81,8 @@ pub enum Code {
     RateLimited,
     LimitReached,
     Unavailable,
+    /// The run on the channel has ended.
+    Ended,
 }
 
 impl Code {
@@ -92,6 +96,7 @@ impl Code {
             Self::RateLimited => "rate_limited",
             Self::LimitReached => "limit_reached",
             Self::Unavailable => "unavailable",
+            Self::Ended => "ended",
         }
     }
 

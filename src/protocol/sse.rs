@@ -110,12 +110,23 @@ impl Encode for SseEvents {
     fn push(push: &Push<'_>) -> Option<Bytes> {
         let event = match push {
             Push::Gap { .. } => SseEvent::default().name("gap"),
+            Push::Ended { position, .. } => {
+                let event = match position {
+                    Some(position) => SseEvent::default().id(&position.to_string()),
+                    None => SseEvent::default(),
+                };
+                event.name("ended")
+            }
             Push::Reconnect { after, .. } => {
                 SseEvent::default().retry(after.as_millis() as u64).name("reconnect")
             }
             Push::Welcome { .. } | Push::Presence { .. } => return None,
         };
         Some(event.data(&written::push(push)).end())
+    }
+
+    fn close_at_end() -> Option<Close> {
+        None
     }
 
     fn heartbeat() -> Option<Bytes> {
@@ -134,7 +145,7 @@ impl Encode for SseEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publication::Position;
+    use crate::publication::{EndReason, Position};
 
     fn text(bytes: Option<Bytes>) -> String {
         String::from_utf8(bytes.unwrap().to_vec()).unwrap()
@@ -168,6 +179,21 @@ mod tests {
             |publication: &Publication| text(Some(SseEvents::publication("a", publication)));
         assert_eq!(event(&kept), "id: 7-5\ndata: {\ndata: }\n\n");
         assert_eq!(event(&binary), "event: binary\ndata: /wA=\n\n");
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_an_sse_event_with_the_position_of_the_end() {
+        let position = Some(Position { epoch: 7, seq: 5 });
+        let end = Publication {
+            end: EndReason::new("done").ok(),
+            position,
+            ..Publication::bare(Bytes::new())
+        };
+        let data = r#"{"type":"ended","channel":"a","reason":"done","position":"7-5"}"#;
+        let event = text(Some(Format::Sse.publication("a", &end)));
+        assert_eq!(event, format!("id: 7-5\nevent: ended\ndata: {data}\n\n"));
+        let event = text(Some(Format::SseChannels.publication("a", &end)));
+        assert_eq!(event, format!("id: a 7-5\nevent: ended\ndata: {data}\n\n"));
     }
 
     #[test]

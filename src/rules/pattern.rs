@@ -74,6 +74,11 @@ impl Pattern {
         channel.as_bytes().strip_prefix(&self.text.as_bytes()[..self.prefix])
     }
 
+    /// A channel that the pattern matches, and other patterns hardly match.
+    pub fn sample(&self) -> String {
+        self.as_str().replace("{user}", "any~").replace('*', "any~")
+    }
+
     pub fn as_str(&self) -> &str {
         &self.text
     }

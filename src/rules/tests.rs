@@ -150,3 +150,53 @@ fn the_demo_rules_keep_history_of_the_demo_channels_and_change_no_access() {
         assert_eq!(demo.of("chat:1"), none.of("chat:1"));
     }
 }
+
+#[test]
+fn a_rule_with_run_has_a_lease_and_perhaps_merges_and_a_control_channel() {
+    let history = r#"history = { size = 9, age = "1h" }"#;
+    let one = |run: &str| {
+        let rules = read(&format!(r#"[{{ pattern = "run:*", {history}, run = {run} }}]"#)).unwrap();
+        let control = rules.current().control("run:1").map(ToString::to_string);
+        (rules.of("run:1").run.unwrap(), control)
+    };
+    let (run, control) = one(r#"{ lease = "30s" }"#);
+    assert_eq!(run, Run { lease: Duration::from_secs(30), merge: None });
+    assert_eq!(control, None);
+    let (run, control) = one(r#"{ lease = "1s", merge = "text", control = "c:{name}" }"#);
+    assert_eq!(run.merge, Some(Merge { rollup: Duration::from_millis(40) }));
+    assert_eq!(control.as_deref(), Some("c:{name}"));
+    let (run, _) = one(r#"{ lease = "1h", merge = "text", rollup = "10ms" }"#);
+    assert_eq!(run.merge, Some(Merge { rollup: Duration::from_millis(10) }));
+}
+
+#[test]
+fn every_fault_of_a_run_is_shown() {
+    let faults = read(
+        r#"[{ pattern = "a", history = { size = 9, age = "1h" }, run = { lease = "0s", rollup = "1ms", control = "x" } },
+            { pattern = "b", run = { lease = "1s" } },
+            { pattern = "c", history = { size = 9, age = "1h" }, run = { merge = "text" }, delivery = "latest" },
+            { pattern = "d", history = { size = 9, age = "1h" }, run = { lease = "2h", rollup = "1s", merge = "json" } },
+            { pattern = "e", history = { size = 9, age = "1h" }, run = true },
+            { pattern = "f", history = { size = 9, age = "1h" }, run = {} },
+            { pattern = "**", history = { size = 9, age = "1h" }, run = { lease = "1s", control = "c:{name}" } }]"#,
+    )
+    .unwrap_err();
+    for line in [
+        "rules[0].run.lease (--set rules): is a text that does not fit; must be a duration with its unit (ms, s, m, h, d), \
+         1s to 1h",
+        "rules[0].run.rollup (--set rules): is a text that does not fit",
+        "rules[0].run.rollup (--set rules): has no effect without run.merge",
+        "rules[0].run.control (--set rules): is a text that does not fit; must be a channel name with {name}",
+        "rules[1].run (--set rules): needs history",
+        "rules[2].run (--set rules): does not go with delivery = \"latest\"",
+        "rules[2].run.lease (--set rules): must be given",
+        "rules[3].run.lease (--set rules): is a text that does not fit",
+        "rules[3].run.merge (--set rules): is a text that does not fit; must be text",
+        "rules[4].run (--set rules): must be a table",
+        "rules[5].run (--set rules): must be a table",
+        "rules[6].run.control (--set rules): c:any~any~ would itself be a run, by rules[6]",
+    ] {
+        assert!(faults.contains(line), "{line:?} is not in:\n{faults}");
+    }
+    assert!(faults.contains("has 12 faults"), "{faults}");
+}

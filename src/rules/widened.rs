@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Access, Rule, RuleTable};
+use super::{Access, Pattern, Rule, RuleTable};
 
 /// Access that more clients have than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +54,14 @@ impl RuleTable {
     /// What these rules allow that the `old` ones did not. Checked with a sample channel for each pattern, old and
     /// new, so that it includes channels that a removed rule leaves to later rules.
     pub fn widened_from(&self, old: &Self) -> Vec<Widened> {
-        let mut patterns: Vec<&str> =
-            old.iter().chain(self.iter()).map(|rule| rule.pattern.as_str()).collect();
+        let mut patterns: Vec<&Pattern> =
+            old.iter().chain(self.iter()).map(|rule| &rule.pattern).collect();
         let mut seen = std::collections::HashSet::new();
-        patterns.retain(|pattern| seen.insert(*pattern));
+        patterns.retain(|pattern| seen.insert(pattern.as_str()));
         let of_rules = patterns.into_iter().flat_map(|pattern| {
-            let sample = sample(pattern);
+            let sample = pattern.sample();
             let (before, now) = (old.audiences(Some(&sample)), self.audiences(Some(&sample)));
-            wider(Some(pattern), before, now)
+            wider(Some(pattern.as_str()), before, now)
         });
         let others = wider(None, old.audiences(None), self.audiences(None));
         of_rules.chain(others).collect()
@@ -85,11 +85,6 @@ fn wider(
     let wider = both.filter(|(_, (from, to))| to.is_wider_than(*from));
     let pattern = || pattern.map(str::to_owned);
     wider.map(|(right, (from, to))| Widened { pattern: pattern(), right, from, to }).collect()
-}
-
-/// A channel that the pattern matches, and other patterns hardly match.
-fn sample(pattern: &str) -> String {
-    pattern.replace("{user}", "any~").replace('*', "any~")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::in_flight::CompletedCommand;
 use super::state::Action;
 use super::{history, presence, rights};
 use crate::auth::access::Right;
-use crate::broker::{TOO_LARGE, Unavailable};
+use crate::broker::{ENDED, TOO_LARGE, Unavailable};
 use crate::close::Close;
 use crate::hub::Interest;
 use crate::protocol::{Code, Command, Id, Message, Reply, ReplyError, Speak};
@@ -155,6 +155,7 @@ impl Session {
     ) -> Result<Reply, Close> {
         let (code, close) = match why {
             TOO_LARGE => (Code::TooLarge, Close::TooLarge),
+            ENDED => (Code::Ended, Close::Ended { is_told: false }),
             _ => (Code::Unavailable, Close::Unavailable),
         };
         let error = ReplyError { id, channel, code, message: why.to_string() };

@@ -61,7 +61,8 @@ async fn following(
         unbroken = end == Some(since);
     }
     let position = publications.last().map_or(end, |last| last.position);
-    Ok(Excerpt { publications, position, recovered: Some(unbroken), more })
+    let ended = publications.pop_if(|last| last.end.is_some()).and_then(|last| last.end);
+    Ok(Excerpt { publications, position, recovered: Some(unbroken), more, ended })
 }
 
 /// The publications that follow a position, while their pages are read.
@@ -113,7 +114,9 @@ async fn newest(hub: &Hub, channel: &Channel, limit: usize) -> Result<Excerpt, U
     newest_first.truncate(cut);
     let position = newest_first.first().map_or(end, |newest| newest.position);
     newest_first.reverse();
-    Ok(Excerpt { publications: newest_first, position, recovered: None, more })
+    let mut publications = newest_first;
+    let ended = publications.pop_if(|last| last.end.is_some()).and_then(|last| last.end);
+    Ok(Excerpt { publications, position, recovered: None, more, ended })
 }
 
 /// The position of the channel's last publication.

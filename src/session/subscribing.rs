@@ -42,6 +42,11 @@ impl Session {
                 telemetry::publications_recovered(format, due.clone().count());
                 let frames = due.map(|recent| recent.frame(channel.as_str(), format));
                 self.outbound.push_backlog(frames);
+                if backlog.iter().any(|it| it.publication.end.is_some())
+                    && let Some(close) = format.close_at_end()
+                {
+                    self.outbound.close(close);
+                }
             }
             SubscribeEvent::Gap(reason) => {
                 let gap = Push::Gap { channel: channel.as_str(), reason };

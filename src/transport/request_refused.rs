@@ -132,6 +132,7 @@ impl RequestRefused {
             Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, Some((RETRY_AFTER, "1"))),
             Code::LimitReached => (StatusCode::TOO_MANY_REQUESTS, again),
             Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, again),
+            Code::Ended => (StatusCode::CONFLICT, None),
         };
         Self {
             status,
@@ -151,6 +152,7 @@ impl RequestRefused {
                 (StatusCode::UNAUTHORIZED, "unauthorized", header)
             }
             Close::Forbidden => (StatusCode::FORBIDDEN, "forbidden", None),
+            Close::Ended { .. } => (StatusCode::CONFLICT, Code::Ended.as_str(), None),
             Close::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", again),
             Close::Protocol(_) => (StatusCode::BAD_REQUEST, "bad_request", None),
             Close::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),

@@ -33,8 +33,12 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Allowed imports within a layer, as (importing, imported).
-const SAME_LAYER_IMPORTS: &[(&str, &str)] =
-    &[("framing", "publication"), ("rules", "live"), ("rules", "settings")];
+const SAME_LAYER_IMPORTS: &[(&str, &str)] = &[
+    ("framing", "publication"),
+    ("rules", "live"),
+    ("rules", "publication"),
+    ("rules", "settings"),
+];
 
 /// Module names that do not describe what the module contains.
 const VAGUE_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "manager", "common", "misc"];

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::publication::{NodeId, PayloadKind, Publication};
+use crate::publication::{EndReason, NodeId, PayloadKind, Publication};
 
 /// First byte of a header line: ASCII's record separator, which does not occur in ordinary text.
 const MARK: u8 = 0x1E;
@@ -42,6 +42,9 @@ struct PublicationHeader<'a> {
     prev: Option<Cow<'a, str>>,
     #[serde(skip_serializing)]
     rules_changed: bool,
+    /// Written by the functions: why the run has ended.
+    #[serde(skip_serializing, borrow)]
+    ended: Option<Cow<'a, str>>,
     /// The server's secret.
     #[serde(skip_serializing_if = "Option::is_none", borrow)]
     key: Option<Cow<'a, str>>,
@@ -76,6 +79,7 @@ fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId, ke
         pos: None,
         prev: None,
         rules_changed: false,
+        ended: None,
         key: key.map(Cow::Borrowed),
     };
     serde_json::to_writer(bytes, &header).expect("every header can be written to a vector");
@@ -124,6 +128,7 @@ fn publication(header: &PublicationHeader<'_>, payload: Bytes, is_trusted: bool)
         publication.position = position(&header.pos);
         publication.previous = position(&header.prev);
         publication.rules_changed = header.rules_changed;
+        publication.end = header.ended.as_deref().and_then(|it| EndReason::new(it).ok());
         publication.signed = true;
     }
     publication
@@ -215,7 +220,9 @@ mod tests {
     #[test]
     fn sender_and_position_are_trusted_only_with_the_secret() {
         let node = NodeId::random();
-        let fields = format!(r#""user":"ada","session":"{node}-7","pos":"1763-1","prev":"1700-9""#);
+        let fields = format!(
+            r#""user":"ada","session":"{node}-7","pos":"1763-1","prev":"1700-9","ended":"done""#
+        );
         let bare = Publication::bare(Bytes::from_static(b"hi"));
         for key in ["", r#","key":"""#, r#","key":"0123456789abcdefghijkL""#, r#","key":null"#] {
             assert_eq!(read(format!("\x1e{{{fields}{key}}}\nhi")), bare, "{key}");
@@ -226,6 +233,7 @@ mod tests {
             session: Some(SessionId { node, number: 7 }),
             position: "1763-1".parse().ok(),
             previous: "1700-9".parse().ok(),
+            end: EndReason::new("done").ok(),
             signed: true,
             ..bare
         };

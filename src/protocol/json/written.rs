@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::publication::object;
 use crate::protocol::{Id, Push, Reply, ReplyError};
-use crate::publication::{Change, Member, Position, UserInfo};
+use crate::publication::{Change, EndReason, Member, Position, UserInfo};
 
 /// A reply or push as it is serialized.
 #[derive(Serialize)]
@@ -47,6 +47,8 @@ enum JsonMessage<'a> {
         recovered: Option<bool>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         more: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ended: Option<&'a str>,
     },
     Presence {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +82,12 @@ enum JsonMessage<'a> {
     Gap {
         channel: &'a str,
         reason: &'a str,
+    },
+    Ended {
+        channel: &'a str,
+        reason: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<String>,
     },
     Reconnect {
         after_ms: u64,
@@ -132,6 +140,7 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
             position: text(&excerpt.position),
             recovered: excerpt.recovered,
             more: excerpt.more,
+            ended: excerpt.ended.as_ref().map(EndReason::as_str),
         },
         Reply::Authenticated { id, user, expires_in } => JsonMessage::Authenticated {
             id: id.as_ref(),
@@ -156,6 +165,9 @@ pub fn push(push: &Push<'_>) -> Vec<u8> {
             JsonMessage::Welcome { session, node, ping_interval_ms: *ping_interval_ms }
         }
         Push::Gap { channel, reason } => JsonMessage::Gap { channel, reason },
+        Push::Ended { channel, reason, position } => {
+            JsonMessage::Ended { channel, reason: reason.as_str(), position: text(position) }
+        }
         Push::Reconnect { after, reason } => {
             JsonMessage::Reconnect { after_ms: after.as_millis() as u64, reason }
         }

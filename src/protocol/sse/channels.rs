@@ -160,7 +160,15 @@ impl Encode for SseChannelEvents {
     }
 
     fn push(push: &Push<'_>) -> Option<Bytes> {
-        SseEvents::push(push)
+        let Push::Ended { channel, position: position @ Some(_), .. } = push else {
+            return SseEvents::push(push);
+        };
+        let mark = Mark { channel, position: *position }.to_string();
+        Some(SseEvent::default().id(&mark).name("ended").data(&written::push(push)).end())
+    }
+
+    fn close_at_end() -> Option<Close> {
+        None
     }
 
     fn heartbeat() -> Option<Bytes> {
