@@ -15,6 +15,9 @@ pub struct Position {
 impl Position {
     /// Before every publication.
     pub const MIN: Self = Self { epoch: 0, seq: 0 };
+
+    /// No publication is after it.
+    pub const MAX: Self = Self { epoch: u64::MAX, seq: u64::MAX };
 }
 
 /// The text is not a position.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::known::KnownChannels;
+use crate::close::Close;
 use crate::limits::{Bucket, Config, Limits, NEW_CHANNELS_BURST};
 use crate::publication::Channel;
 use crate::telemetry::{self, Rejected};
@@ -32,6 +33,8 @@ pub struct Rates {
     buckets: Option<Box<RateBuckets>>,
     /// How many channels the session may still use uncounted.
     uncounted: u8,
+    /// Whether a client that continues is closed.
+    closes: bool,
 }
 
 #[derive(Debug)]
@@ -67,9 +70,24 @@ pub enum Excess {
     Close,
 }
 
+impl Excess {
+    pub fn message(self) -> String {
+        match self {
+            Self::Warn(message) => message,
+            Self::Close => Close::RateLimited.text().to_owned(),
+        }
+    }
+}
+
 impl Rates {
+    /// Of a session.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, buckets: None, uncounted: UNCOUNTED_CHANNELS }
+        Self { limits, buckets: None, uncounted: UNCOUNTED_CHANNELS, closes: true }
+    }
+
+    /// Of a client's short requests: each is refused by itself, and no session can be closed.
+    pub fn of_requests(limits: Limits) -> Self {
+        Self { closes: false, ..Self::new(limits) }
     }
 
     /// Counts a channel, unless the session used it recently. `channels_max`: most subscriptions of a
@@ -101,7 +119,7 @@ impl Rates {
         );
         match limits.dry_run {
             true => Ok(()),
-            false => Err(buckets.refuse(RateKind::Channels, per_second, now)),
+            false => Err(buckets.refuse(RateKind::Channels, per_second, self.closes, now)),
         }
     }
 
@@ -119,7 +137,7 @@ impl Rates {
         telemetry::rejected(kind.reason(), &"a connection sends too much");
         match limits.dry_run {
             true => Ok(()),
-            false => Err(buckets.refuse(kind, per_second, now)),
+            false => Err(buckets.refuse(kind, per_second, self.closes, now)),
         }
     }
 }
@@ -148,7 +166,11 @@ impl RateBuckets {
         }
     }
 
-    fn refuse(&mut self, kind: RateKind, per_second: usize, now: Instant) -> Excess {
+    fn refuse(&mut self, kind: RateKind, per_second: usize, closes: bool, now: Instant) -> Excess {
+        let key = kind.key();
+        if !closes {
+            return Excess::Warn(format!("more than {key} = {per_second}: slow down"));
+        }
         if now.saturating_duration_since(self.refused_at) >= FORGIVEN_AFTER {
             self.warned_at = None;
         }
@@ -162,7 +184,6 @@ impl RateBuckets {
         if now.saturating_duration_since(warned_at) >= WARNING || self.refusals > refusals_max {
             return Excess::Close;
         }
-        let key = kind.key();
         Excess::Warn(format!("more than {key} = {per_second}: slow down or be disconnected"))
     }
 }

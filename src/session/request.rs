@@ -10,7 +10,7 @@ use super::rates::{RateKind, Rates};
 use super::request_rates::RequestClient;
 use super::state::Action;
 use crate::close::Close;
-use crate::protocol::{Message, Reply, ReplyError, Speak};
+use crate::protocol::{Code, Message, Reply, ReplyError, Speak};
 use bytes::Bytes;
 
 /// The result of a request.
@@ -70,12 +70,17 @@ impl Session {
     }
 
     /// Counts a request that has no command, such as a poll. Fails if it exceeds the client's rate.
-    pub fn count_request(&mut self, client: IpAddr) -> Result<(), Close> {
+    pub fn count_request(&mut self, client: IpAddr) -> Result<(), ReplyError> {
         let now = Instant::now();
         let client = self.request_client(client);
         let count = |rates: &mut Rates| rates.count(RateKind::Commands, 1, now);
         let counted = self.context.request_rates.with(client, &self.context.limits, now, count);
-        counted.map_err(|_| Close::RateLimited)
+        counted.map_err(|excess| ReplyError {
+            id: None,
+            channel: None,
+            code: Code::RateLimited,
+            message: excess.message(),
+        })
     }
 
     fn request_client(&self, address: IpAddr) -> RequestClient {

@@ -78,10 +78,10 @@ impl RequestRates {
             shard.sweep(now);
             if shard.entries.len() >= ENTRIES_MAX / SHARDS {
                 drop(shard);
-                return count(&mut Rates::new(limits.clone()));
+                return count(&mut Rates::of_requests(limits.clone()));
             }
         }
-        let new = || RatesEntry { rates: Rates::new(limits.clone()), used_at: now };
+        let new = || RatesEntry { rates: Rates::of_requests(limits.clone()), used_at: now };
         let entry = shard.entries.entry(client).or_insert_with(new);
         entry.used_at = now;
         count(&mut entry.rates)

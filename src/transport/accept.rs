@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Config;
 use super::admitted_connection::AdmittedConnection;
@@ -21,6 +22,10 @@ use super::socket::SharedSocket;
 use crate::listener::{self, Listener};
 use crate::telemetry::{self, Rejected};
 use crate::tls;
+
+/// How long a refused client has for its first bytes, which show the version of HTTP. One that sends nothing gets
+/// the refusal of HTTP/1.1.
+const PREFACE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why a connection is not admitted.
 enum AdmissionError {
@@ -78,11 +83,18 @@ impl Public {
         }
     }
 
-    /// Sends a refusal, over TLS if the listener uses it.
+    /// Sends a refusal in the version of HTTP that the client speaks, over TLS if the listener uses it.
     async fn send_refusal(&self, refusal: ConnectionRefusal, stream: TcpStream) {
         let server = self.server.current();
         match &server.tls {
-            None => refusal.send(stream).await,
+            None => {
+                let is_http2 = server.http2
+                    && timeout(PREFACE_TIMEOUT, http2::preface_is_next(&stream)).await == Ok(true);
+                match is_http2 {
+                    true => http2::refuse(refusal, stream).await,
+                    false => refusal.send(stream).await,
+                }
+            }
             // The PROXY header may not have been read yet.
             Some(_) if server.proxy_protocol => {}
             Some(tls) => {
@@ -92,7 +104,10 @@ impl Public {
                     && let Some(stream) =
                         tls.accept(stream, connection_refusal::REFUSAL_TIMEOUT).await
                 {
-                    refusal.send(stream).await;
+                    match tls::speaks_http2(&stream) {
+                        true => http2::refuse(refusal, stream).await,
+                        false => refusal.send(stream).await,
+                    }
                 }
             }
         }

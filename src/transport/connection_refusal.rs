@@ -135,7 +135,7 @@ impl ConnectionRefusal {
         )
     }
 
-    fn body(self) -> String {
+    pub fn body(self) -> String {
         let RefusalText { code, message, .. } = self.text();
         format!("{}\n", json!({ "error": { "code": code, "message": message } }))
     }

@@ -6,6 +6,7 @@
 mod connection;
 mod exchange;
 mod preface;
+mod refusal;
 mod session_stream;
 mod stream;
 mod watched;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::connection::{Http2Connection, Liveness};
 pub use self::preface::is_next as preface_is_next;
+pub use self::refusal::refuse;
 use self::stream::SEND_BUFFER_BYTES_MAX;
 use self::watched::WatchedStream;
 use super::admitted_connection::AdmittedConnection;

@@ -50,7 +50,7 @@ impl PendingPoll {
         if let Some(close) = session.outbound().closing() {
             return Err(RequestRefused::of_close(close));
         }
-        session.count_request(client).map_err(RequestRefused::of_close)?;
+        session.count_request(client).map_err(RequestRefused::of_error)?;
         let JoinPosition { position, recovered } = join_position;
         let answer = PollReply::new(position, recovered);
         Ok(Self { session, answer, wait, origin: None })
@@ -111,7 +111,9 @@ impl<S: AsyncRead + Unpin + Send> PollConnection<'_, S> {
             _ if is_due => short_request::json(StatusCode::OK, self.answer.body()),
             close => RequestRefused::of_close(close).into(),
         };
-        if self.close != Close::Answered {
+        // The next poll belongs on another node, or too many requests are behind this one to read them all.
+        if matches!(self.close, Close::Drain { .. } | Close::Rebalance { .. } | Close::Protocol(_))
+        {
             short_request::close_connection(&mut response);
         }
         Some(response)

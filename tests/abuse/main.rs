@@ -11,6 +11,7 @@
 //! | `slow_requests` | connections that send nothing, or one byte at a time |
 //! | `polls` | polls whose clients vanish, and bodies that never arrive |
 //! | `frames` | WebSocket floods, fragments and aborted connections |
+//! | `http2` | floods of HTTP/2 frames, and header bombs |
 //! | `json` | JSON that is hard to parse |
 //! | `channels` | many channel names, and names that are special elsewhere |
 //! | `log` | log injection |
@@ -19,6 +20,7 @@
 
 mod channels;
 mod frames;
+mod http2;
 mod json;
 mod log;
 mod polls;

@@ -13,6 +13,7 @@ use testkit::requester::{Requester, position};
 for_every_broker!(
     a_publication_by_post_reaches_subscribers_on_every_node_as_it_is,
     a_repeated_idempotency_key_publishes_once_and_answers_the_same_position,
+    a_position_behind_all_others_is_answered_as_not_recovered,
     history_and_presence_by_get_equal_the_replies_of_the_json_protocol,
 );
 
@@ -37,6 +38,21 @@ async fn a_publication_by_post_reaches_subscribers_on_every_node_as_it_is(broker
     assert!(position(&kept.json()).ends_with("-1"), "{kept:?}");
     let received = r#"tidegate_publications_received_total{protocol="http"}"#;
     assert_eq!(fleet.metric(received).await, 21.);
+}
+
+async fn a_position_behind_all_others_is_answered_as_not_recovered(broker: Broker) {
+    let fleet = broker.fleet(&[HISTORY]).await;
+    let [a, _] = fleet.nodes();
+    let mut requester = Requester::connect(a).await;
+    let published = position(&requester.post("/publish/h:1", b"1").await.json());
+    let since = format!("{0}-{0}", u64::MAX);
+    for path in ["/history/h:1?", "/poll/h:1?wait=0s&"] {
+        let answer = requester.get(&format!("{path}since={since}")).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        let answer = answer.json();
+        assert_eq!(answer["publications"], json!([]), "{path}");
+        assert_eq!((&answer["recovered"], position(&answer)), (&json!(false), published.clone()));
+    }
 }
 
 async fn a_repeated_idempotency_key_publishes_once_and_answers_the_same_position(broker: Broker) {

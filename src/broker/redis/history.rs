@@ -61,7 +61,9 @@ impl RedisHistory {
         count: usize,
     ) -> Result<Vec<Publication>, Unavailable> {
         let context = &self.queries.context;
-        if !context.keeps_history(channel.as_str()) {
+        // Redis answers an interval without any id with an error.
+        let is_empty = matches!(page, Page::After(Position::MAX) | Page::Before(Position::MIN));
+        if is_empty || !context.keeps_history(channel.as_str()) {
             return Ok(Vec::new());
         }
         let lane = context.map.lane(&channel).ok_or(NO_REPLY)?;

@@ -217,7 +217,7 @@ impl Drop for Sending {
 
 /// Makes the headers those of HTTP/2: without those of a connection (RFC 9113 section 8.2.2), and with those that
 /// hyper adds on HTTP/1.1.
-fn adapt(headers: &mut HeaderMap, length: Option<u64>) {
+pub fn adapt(headers: &mut HeaderMap, length: Option<u64>) {
     for name in [CONNECTION, UPGRADE, TRANSFER_ENCODING] {
         headers.remove(name);
     }

@@ -1,11 +1,13 @@
 //! Limits: how streams count, and what a connection may do.
 
+use serde_json::json;
 use testkit::eventually;
 use testkit::http::{self, connect};
 use testkit::http2::{Http2Client, Reason};
 use testkit::node::Node;
 use testkit::raw::RawClient;
 use testkit::raw_http2::{PREFACE, RawHttp2, get};
+use testkit::token::{self, KEYS};
 use tokio::io::AsyncWriteExt;
 
 use super::{PLAIN, SSE};
@@ -201,4 +203,31 @@ async fn short_requests_and_polls_are_answered_over_http_2() {
     let request = http2.request("POST", "/publish/news").body(()).expect("a request");
     assert_eq!(http2.answer(request, &too_large).await.status, 413);
     assert_eq!(http2.get("/nothing").await.status, 404, "the connection goes on");
+}
+
+#[tokio::test]
+async fn a_refused_connection_of_http_2_gets_the_refusal_as_a_response() {
+    for (limit, status) in [("limits.connections_per_ip=1", 429), ("limits.connections_max=1", 503)]
+    {
+        let node = Node::standalone(&[limit]).await;
+        let mut first = Http2Client::connect(&node).await;
+        assert_eq!(first.get("/nothing").await.status, 404);
+        let mut refused = Http2Client::connect(&node).await;
+        let response = refused.get("/history/news").await;
+        assert_eq!(response.status, status, "{response:?}");
+        assert_eq!(response.json()["error"]["code"], "limit_reached");
+        assert!(response.header("retry-after").is_some());
+        refused.ended().await.expect("the node ends the connection without an error");
+    }
+}
+
+#[tokio::test]
+async fn a_poll_that_ends_with_401_leaves_its_connection_of_http_2_open() {
+    let rules = r#"rules=[{pattern="**",subscribe="token",publish="token"}]"#;
+    let node = Node::standalone(&[KEYS, rules, "auth.leeway=0s"]).await;
+    let mut http2 = Http2Client::connect(&node).await;
+    let token = token::token(2., json!({"sub": "u1", "subscribe": ["news"]}));
+    let path = format!("/poll/news?wait=60s&token={token}");
+    assert_eq!(http2.get(&path).await.status, 401);
+    assert_eq!(http2.get("/nothing").await.status, 404);
 }

@@ -40,3 +40,15 @@ async fn a_page_of_the_authority_may_connect_over_tls() {
     let opened = http2.try_websocket("/ws", &[("origin", "https://evil.example")]).await;
     assert_eq!(opened.err().map(|response| response.status), Some(403));
 }
+
+#[tokio::test]
+async fn a_refused_connection_of_http_2_over_tls_gets_the_refusal_as_a_response() {
+    let authority = Authority::create();
+    let node = tls::node(&authority, &["limits.connections_max=1"]).await;
+    let mut first = Http2Client::over_tls(&node, TlsClient::new(&authority)).await;
+    assert_eq!(first.get("/nothing").await.status, 404);
+    let mut refused = Http2Client::over_tls(&node, TlsClient::new(&authority)).await;
+    let response = refused.get("/sse/news").await;
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("5")));
+    refused.ended().await.expect("the node ends the connection without an error");
+}

@@ -1,5 +1,6 @@
 //! Requests that cannot be answered, and what their clients are told.
 
+use serde_json::json;
 use testkit::node::Node;
 use testkit::raw::RawClient;
 use testkit::requester::Requester;
@@ -131,5 +132,33 @@ async fn the_response_to_a_head_that_is_too_large_is_not_lost_behind_what_the_cl
         raw.send(format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(200_000))).await;
         assert_eq!(raw.response().await.status, 431);
         raw.expect_end().await;
+    }
+}
+
+#[tokio::test]
+async fn each_request_beyond_a_rate_is_told_the_limit() {
+    let limits = ["limits.publications_per_second=1", "limits.commands_per_second=1"];
+    let node = Node::standalone(&[&[HISTORY], &limits[..]].concat()).await;
+    let mut requester = Requester::connect(&node).await;
+    for (method, path, limit) in [
+        ("POST", "/publish/h:1", "limits.publications_per_second = 1"),
+        ("GET", "/history/h:1", "limits.commands_per_second = 1"),
+        ("GET", "/poll/h:1?wait=0s", "limits.commands_per_second = 1"),
+    ] {
+        let mut refused = 0;
+        while refused < 50 {
+            let answer = requester.request(method, path, &[], b"").await;
+            if answer.status != 429 {
+                assert!(answer.status < 300, "{answer:?}");
+                continue;
+            }
+            let error = &answer.json()["error"];
+            assert_eq!(
+                (&error["code"], answer.header("retry-after")),
+                (&json!("rate_limited"), Some("1"))
+            );
+            assert!(error["message"].as_str().is_some_and(|it| it.contains(limit)), "{error}");
+            refused += 1;
+        }
     }
 }

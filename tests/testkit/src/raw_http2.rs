@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::http;
 use crate::node::Node;
@@ -11,6 +12,7 @@ pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
@@ -53,6 +55,26 @@ pub fn get(stream: u32, path: &str) -> Vec<u8> {
         block.extend(value.as_bytes());
     }
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &block)
+}
+
+/// The bytes of a request for a WebSocket (RFC 8441 section 4).
+pub fn extended_connect(stream: u32, path: &str) -> Vec<u8> {
+    let literal = |block: &mut Vec<u8>, text: &str| {
+        block.push(u8::try_from(text.len()).expect("a short text"));
+        block.extend(text.as_bytes());
+    };
+    let mut block = vec![0x86];
+    // The names of the first three are entries of the static table.
+    for (index, value) in [(0x02, "CONNECT"), (0x04, path), (0x01, "localhost")] {
+        block.push(index);
+        literal(&mut block, value);
+    }
+    for (name, value) in [(":protocol", "websocket"), ("sec-websocket-version", "13")] {
+        block.push(0x00);
+        literal(&mut block, name);
+        literal(&mut block, value);
+    }
+    frame(HEADERS, END_HEADERS, stream, &block)
 }
 
 pub struct RawHttp2 {
@@ -117,5 +139,30 @@ impl RawHttp2 {
     pub async fn goaway_code(&mut self) -> Option<u32> {
         let payload = self.frame_of(GOAWAY).await?.payload;
         Some(u32::from_be_bytes(payload[4..8].try_into().expect("four bytes")))
+    }
+
+    /// What the client reads and what it writes, for a flood.
+    pub fn into_halves(self) -> (ReadHalf, WriteHalf) {
+        let (read, write) = self.stream.into_split();
+        (ReadHalf(read), WriteHalf(write))
+    }
+}
+
+pub struct ReadHalf(OwnedReadHalf);
+
+impl ReadHalf {
+    /// Reads until the connection ends in any way.
+    pub async fn read_to_end(&mut self) {
+        let mut bytes = vec![0; 64 << 10];
+        while self.0.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
+    }
+}
+
+pub struct WriteHalf(OwnedWriteHalf);
+
+impl WriteHalf {
+    /// Has no deadline: the node may throttle a flood. Fails if the node has closed the connection.
+    pub async fn send_without_deadline(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.write_all(bytes).await
     }
 }
