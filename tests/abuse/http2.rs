@@ -46,7 +46,7 @@ async fn flood(
             let (mut reader, mut writer) = client.into_halves();
             let reads = tokio::spawn(async move {
                 match reading {
-                    Reading::Everything => drop(reader.read_to_end().await),
+                    Reading::Everything => reader.read_to_end().await,
                     Reading::Nothing => std::future::pending().await,
                 }
             });
