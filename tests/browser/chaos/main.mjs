@@ -3,7 +3,7 @@
 //   SEEDS=200 node tests/browser/chaos/main.mjs [TRANSPORT…]
 //
 // SEED is the first seed (drawn at random), SEEDS their number (1), PARALLEL how many runs at a time (2), MILLISECONDS how long faults
-// happen in each run (4000), WITHOUT=7,63 leaves these entries of the plan out. TIDEGATE selects another binary, CLIENT another build
+// happen in each run (4000), WITHOUT=7,63 leaves these entries of the plan out, VERBOSE=1 prints what each run took. TIDEGATE selects another binary, CLIENT another build
 // of the client. docs/operating/testing.md describes the findings. Exit code 0: no findings; 1: findings.
 
 import { fork } from 'node:child_process';
@@ -88,6 +88,7 @@ await Promise.all(Array.from({ length: parallel }, async () => {
   for (let next = queue.shift(); next; next = queue.shift()) {
     const result = await run(next.seed, next.transport);
     count(result);
+    if (process.env.VERBOSE) console.log(`${result.plan.transport} SEED=${result.plan.seed} took ${result.took} ms, served again after ${result.servedIn} ms`);
     if (result.findings.length) { all.failed.push(result); report(result); }
   }
 }));

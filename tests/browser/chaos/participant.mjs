@@ -29,6 +29,12 @@ export class Participant {
 
   get unsettled() { return this.#unsettled; }
 
+  /** What a finding shows of the client. */
+  get state() {
+    const { name, client: { state, transport = 'websocket' }, unsettled, isServed } = this;
+    return { name, state, transport, unsettled, isServed };
+  }
+
   /** Connected, and every subscription is confirmed on this connection. */
   get isServed() {
     // By Server-Sent Events and poll, subscriptions are confirmed before the client is open.

@@ -52,7 +52,6 @@ export class Stage {
   links = new Map();
   /** What is still to be repaired: functions by name. */
   #repairs = new Map();
-  #restarting = [];
 
   url(participant) { return this.links.get(participant).proxy.url; }
 
@@ -60,7 +59,7 @@ export class Stage {
   async inject({ what, participant, node: number, milliseconds, number: entry, at, ...details }) {
     const link = this.links.get(participant);
     const node = this.nodes[number];
-    const during = (name, faults) => this.#during(name, milliseconds, () => link.proxy.set(faults), () => link.proxy.heal());
+    const during = (name, faults) => this.#during(name, milliseconds, () => link.proxy.set(faults), async () => link.proxy.heal());
     switch (what) {
       case 'cut': return link.proxy.cut(details);
       case 'otherNode': return this.#moveTo(link, 1 - link.node, details);
@@ -69,13 +68,13 @@ export class Stage {
       case 'blackHole': return during(participant, { blackHole: true });
       case 'latency':
       case 'throttled': return during(participant, details);
-      case 'blocked': return this.#during(`${participant}'s companies`, milliseconds, () => change(link, details), () => change(link, { upgrades: 'pass', streams: 'pass' }));
+      case 'blocked': return this.#during(`${participant}'s companies`, milliseconds, () => change(link, details), async () => change(link, { upgrades: 'pass', streams: 'pass' }));
       case 'killNode': return this.#down(node, 'SIGKILL', milliseconds);
       case 'restartNode': return this.#down(node, 'SIGTERM', milliseconds);
-      case 'pauseNode': return this.#during(node.name, milliseconds, () => node.pause(), () => node.resume());
+      case 'pauseNode': return this.#during(node.name, milliseconds, () => node.pause(), async () => node.resume());
       case 'drainNode': return node.drain(100).catch(() => {});
       case 'killRedis': return this.#down(this.redis, 'SIGKILL', milliseconds);
-      case 'pauseRedis': return this.#during('redis', milliseconds, () => this.redis.pause(), () => this.redis.resume());
+      case 'pauseRedis': return this.#during('redis', milliseconds, () => this.redis.pause(), async () => this.redis.resume());
       default: throw new Error(`unknown fault ${what}`);
     }
   }
@@ -90,21 +89,17 @@ export class Stage {
   async #during(name, milliseconds, begin, end) {
     if (this.#repairs.has(name)) return;
     begin();
-    this.#repairs.set(name, end);
+    // Until the repair is complete: a node that is being started again is not killed.
+    let repaired;
+    this.#repairs.set(name, () => { repaired ??= end().finally(() => this.#repairs.delete(name)); return repaired; });
     await sleep(milliseconds);
-    await this.#repair(name);
-  }
-
-  async #repair(name) {
-    const repair = this.#repairs.get(name);
-    this.#repairs.delete(name);
-    await repair?.();
+    await this.#repairs.get(name)?.();
   }
 
   #down(service, signal, milliseconds) {
     const name = service.name ?? 'redis';
     const end = () => Promise.race([service.end(signal), sleep(DRAIN_TIME_MAX)]);
-    return this.#during(name, milliseconds, () => { this.#restarting.push(end()); }, async () => {
+    return this.#during(name, milliseconds, () => { end(); }, async () => {
       await end();
       await service.kill();
       await service.run();
@@ -113,7 +108,7 @@ export class Stage {
 
   /** Removes all faults that there still are, and waits until everything works. */
   async repair() {
-    for (const name of [...this.#repairs.keys()]) await this.#repair(name);
+    for (const repair of [...this.#repairs.values()]) await repair();
     for (const { proxy } of this.links.values()) proxy.heal();
     for (const node of this.nodes) await node.untilReady();
   }
