@@ -41,6 +41,12 @@ impl SseEvent {
         self
     }
 
+    /// A comment, which every client ignores. `text`: without a line end.
+    pub fn comment(mut self, text: &str) -> Self {
+        self.line("", text.as_bytes());
+        self
+    }
+
     /// The bytes of the event, with the empty line at its end.
     pub fn end(mut self) -> Bytes {
         self.0.push(b'\n');

@@ -26,6 +26,9 @@ const RETRY_MS: std::ops::Range<u64> = 1000..3000;
 /// The `gap` reason for a resuming client when the publications after its position no longer exist.
 const NOT_RECOVERED: &str = "not_recovered";
 
+/// The comment at the beginning of a stream that tells the milliseconds between two comments.
+const PING_INTERVAL: &str = "ping_interval_ms";
+
 /// A session of one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sse {
@@ -120,7 +123,12 @@ impl Encode for SseEvents {
             Push::Reconnect { after, .. } => {
                 SseEvent::default().retry(after.as_millis() as u64).name("reconnect")
             }
-            Push::Welcome { .. } | Push::Presence { .. } => return None,
+            // A client that knows the interval of the comments can tell a dead stream from a quiet one.
+            Push::Welcome { ping_interval_ms, .. } => {
+                let told = format!("{PING_INTERVAL}={ping_interval_ms}");
+                return Some(SseEvent::default().comment(&told).end());
+            }
+            Push::Presence { .. } => return None,
         };
         Some(event.data(&written::push(push)).end())
     }
@@ -194,6 +202,13 @@ mod tests {
         assert_eq!(event, format!("id: 7-5\nevent: ended\ndata: {data}\n\n"));
         let event = text(Some(Format::SseChannels.publication("a", &end)));
         assert_eq!(event, format!("id: a 7-5\nevent: ended\ndata: {data}\n\n"));
+    }
+
+    #[test]
+    fn an_sse_stream_tells_the_interval_of_its_comments() {
+        let (session, node) = (String::new(), String::new());
+        let welcome = Push::Welcome { session, node, ping_interval_ms: 25_000 };
+        assert_eq!(text(SseEvents::push(&welcome)), ": ping_interval_ms=25000\n\n");
     }
 
     #[test]

@@ -17,8 +17,8 @@
 /** Codes which mean that nothing was published. */
 const NOT_PUBLISHED = ['forbidden', 'unauthorized', 'bad_request', 'too_large', 'rate_limited', 'limit_reached', 'queue_full', 'not_found'];
 
-/** Milliseconds after which the client rejects a publication without an answer, whatever it knows of it (`timeout` of `connect`). */
-const REQUEST_TIMEOUT = 60_000;
+/** Milliseconds after which the client rejects a publication without an answer, whatever it knows of it (`timeout` of `connect`), less rounding. */
+const REQUEST_TIMEOUT = 60_000 - 100;
 
 /** What each kind of finding means. */
 export const KINDS = {

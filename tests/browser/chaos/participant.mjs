@@ -3,8 +3,8 @@
 import { Random } from '../lib/random.mjs';
 import { sign } from '../lib/tokens.mjs';
 
-/** Unsettled publications of one participant. More would only measure the bounds of the client. */
-const UNSETTLED_MAX = 300;
+/** Unsettled publications of one participant. More would only measure the bounds of the client; over HTTP, one waits for the other. */
+const UNSETTLED_MAX = { websocket: 300, sse: 60, poll: 60 };
 
 export class Participant {
   #random;
@@ -85,7 +85,7 @@ export class Participant {
     this.#publishing = true;
     const next = () => {
       if (!this.#publishing) return;
-      if (this.#unsettled < UNSETTLED_MAX) this.publish(this.#random.pick(this.channels));
+      if (this.#unsettled < UNSETTLED_MAX[this.client.transport ?? 'websocket']) this.publish(this.#random.pick(this.channels));
       setTimeout(next, this.#random.between(0, 2 * this.pause));
     };
     next();

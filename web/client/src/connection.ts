@@ -121,6 +121,7 @@ export function createConnection(url: string, options: Options, listener: Listen
 
   function open(user?: string | null) {
     openedAt = Date.now();
+    authFailures = 0;
     watch(pingInterval, ping);
     // Queued commands go before those that a listener of the state sends.
     state = "open";
@@ -130,7 +131,7 @@ export function createConnection(url: string, options: Options, listener: Listen
 
   function lose(code: number, reason: string) {
     const stable = code < 1_011 ? bounds.STABLE_AFTER_CUT : bounds.STABLE;
-    if (Date.now() - openedAt > stable) failures = authFailures = 0;
+    if (Date.now() - openedAt > stable) failures = 0;
     const after = reconnectAfter ?? (code == DRAINED ? 1_000 + Math.random() * 29_000 : undefined);
     release();
     const final = FINAL.includes(code) && !(code == TOO_LARGE && listener.tooLarge());

@@ -9,8 +9,8 @@ export interface ServerSentEvent {
 /** A block larger than this is not the node's. Its payloads are at most 16 MiB. */
 const BLOCK_CHARS_MAX = 32 * 1_024 * 1_024;
 
-/** Calls `block` for each block, also for one that holds a comment or no data only, which then has no event. */
-export async function readEvents(body: ReadableStream<Uint8Array>, block: (event?: ServerSentEvent) => void): Promise<void> {
+/** Calls `block` for each block, also for one without data, which has no event and may have a comment. */
+export async function readEvents(body: ReadableStream<Uint8Array>, block: (event: ServerSentEvent | undefined, comment: string) => void): Promise<void> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   let rest = "";
@@ -21,7 +21,8 @@ export async function readEvents(body: ReadableStream<Uint8Array>, block: (event
     if (done) return;
     rest += decoder.decode(value, { stream: true });
     for (let end; (end = rest.indexOf("\n\n", searched)) >= 0; searched = 0) {
-      block(parse(rest.slice(0, end)));
+      const text = rest.slice(0, end);
+      block(parse(text), text[0] == ":" ? text.slice(1).trim() : "");
       rest = rest.slice(end + 2);
     }
     searched = Math.max(0, rest.length - 1);

@@ -16,11 +16,17 @@ export interface FallbackClient<Channels = AnyChannels> extends Client<Channels>
 /** After so many WebSockets in a row that got no first message, another transport is tried. */
 const FAILURES_MAX = 2;
 
+/** The first look whether WebSockets or streams work again comes after so long, in milliseconds; each further one after four times as long. */
+const LOOK_DELAY = 1_000;
+
+/** After a stream that lived for so long, the looks begin with the shortest delay again. */
+const STABLE = 30_000;
+
 /** How long a WebSocket may take to its first message, in milliseconds. Some proxies let it hang. */
 const WEBSOCKET_TIMEOUT = 5_000;
 
 export interface FallbackOptions extends Options {
-  /** How often to look whether WebSockets work again, in milliseconds; 60,000 by default. */
+  /** How often to look whether WebSockets work again, or event streams while polling, in milliseconds; 60,000 by default. */
   retryWebSocket?: number;
 }
 
@@ -34,6 +40,14 @@ export function connect<Channels = AnyChannels>(url: string, options: FallbackOp
   let instead: HttpTransport = "sse";
   let failures = 0;
   let earlyEnds = 0;
+  let streamLook = LOOK_DELAY;
+  let streamingSince = Infinity;
+
+  function usePoll() {
+    transport = instead = "poll";
+    if (Date.now() - streamingSince > STABLE) streamLook = LOOK_DELAY;
+    streamingSince = Infinity;
+  }
 
   /** Watches a WebSocket until its first message. */
   function createWebSocket(address: string, protocols?: string | string[]): WebSocketLike {
@@ -88,14 +102,15 @@ export function connect<Channels = AnyChannels>(url: string, options: FallbackOp
     let probe: WebSocketLike | undefined;
     let timer: any;
     /** Short at first: a node that was restarted refuses WebSockets for a moment only. */
-    let delay = Math.min(retry, 1_000);
+    let delay = Math.min(retry, LOOK_DELAY);
     const socket = createHttpSocket(base, kind, {
       works() {
         earlyEnds = 0;
+        if (kind == "sse") streamingSince = Math.min(streamingSince, Date.now());
         look();
       },
       endedEarly() {
-        if (++earlyEnds >= FAILURES_MAX) transport = instead = "poll";
+        if (++earlyEnds >= FAILURES_MAX) usePoll();
       },
       unreachable() {
         if (!WebSocketClass) return;
@@ -103,7 +118,13 @@ export function connect<Channels = AnyChannels>(url: string, options: FallbackOp
         transport = "websocket";
         failures = FAILURES_MAX - 1;
       },
-      blocksStreams: () => (transport = instead = "poll"),
+      blocksStreams: usePoll,
+      passesStreams: () => (transport = instead = "sse"),
+      nextLook() {
+        const now = Math.min(retry, streamLook);
+        streamLook = Math.min(retry, now * 4);
+        return now * (0.5 + Math.random());
+      },
     });
 
     /** Opens a WebSocket beside, again and again, until one gets a message. */
@@ -122,11 +143,9 @@ export function connect<Channels = AnyChannels>(url: string, options: FallbackOp
         probe.onmessage = () => {
           clearTimeout(timer);
           probe!.close();
-          socket.whenIdle(() => {
+          socket.leave("WebSockets work again", () => {
             transport = "websocket";
             failures = 0;
-            close();
-            socket.onclose?.({ code: 1006, reason: "WebSockets work again" });
           });
         };
       }, delay * (0.5 + Math.random()));

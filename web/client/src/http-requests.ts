@@ -43,7 +43,7 @@ export function createHttpRequests(base: string) {
     /** Sent with each request from now on. */
     token: undefined as string | undefined,
     request,
-    json: (path: string, timeout = REQUEST_TIMEOUT) => request(path, {}, timeout, (response) => response.json() as Promise<Wire>),
+    json: (path: string, timeout = REQUEST_TIMEOUT, abort?: AbortController) => request(path, {}, timeout, (response) => response.json() as Promise<Wire>, abort),
     /** Ends all requests. */
     abort: () => running.forEach((abort) => abort.abort()),
   };

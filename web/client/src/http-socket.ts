@@ -4,7 +4,7 @@
  */
 
 import { decodeBase64, startOf, type Wire } from "./payload.js";
-import { isNew, isWhole } from "./position.js";
+import { beginningOf, isNew } from "./position.js";
 import { createHttpRequests, path, Refused, REQUEST_TIMEOUT } from "./http-requests.js";
 import { readEvents, type ServerSentEvent } from "./event-stream.js";
 import type { WebSocketLike } from "./types.js";
@@ -15,8 +15,11 @@ export type HttpTransport = "sse" | "poll";
 /** How long the beginning of a stream may take. A proxy that buffers answers holds it back. */
 const STREAM_TIMEOUT = 5_000;
 
-/** A stream that is silent for so long is dead: the node sends a comment each `session.ping_interval`, 25 s by default. */
-const SILENCE_MAX = 60_000;
+/** The node sends a comment each `session.ping_interval`, which it tells at the beginning of a stream. 25 s is its default. */
+const COMMENT_INTERVAL = 25_000;
+const COMMENT_INTERVAL_TOLD = /^ping_interval_ms=(\d{1,9})$/;
+/** A stream that is silent for so long beyond that interval is dead. */
+const SILENCE_MAX = 10_000;
 
 /** The core asks after so much silence. Longer than the time between two comments or two answers to polls. */
 const PING_INTERVAL = 40_000;
@@ -27,6 +30,9 @@ const STREAMS_MAX = 3;
 /** Polls at a time: a browser has six connections to a host, and commands need some. */
 const POLLS_MAX = 4;
 
+/** Publications on their way at a time, each of another channel. */
+const POSTS_MAX = 2;
+
 /** How long a poll waits, in seconds: where each channel has its own, and where channels take turns. */
 const POLL_WAIT = 25;
 const POLL_WAIT_IN_TURN = 1;
@@ -34,7 +40,9 @@ const POLL_WAIT_IN_TURN = 1;
 /** How long the address of a stream may be: a node takes 16 KiB of head. */
 const ADDRESS_CHARS_MAX = 8_000;
 
+/** Publications in one answer to `history`, and how many answers are read to catch up. What needs more gets a gap. */
 const HISTORY_LIMIT = 1_000;
+const HISTORY_PAGES_MAX = 100;
 
 const CUT = 1006;
 const FAULT = 1011;
@@ -52,6 +60,19 @@ export interface Observer {
   endedEarly(): void;
   /** Requests get through, but streams do not. */
   blocksStreams(): void;
+  /** While polling: a stream gets through. */
+  passesStreams(): void;
+  /** How long to wait before the next look whether streams get through, in milliseconds. */
+  nextLook(): number;
+}
+
+/** What this module adds to a WebSocket. */
+export interface HttpSocket extends WebSocketLike {
+  /**
+   * Ends the socket for another one, once the publications on their way are answered; what is behind them was not sent. `act` is
+   * called right before the end.
+   */
+  leave(reason: string, act?: () => void, after?: number, code?: number): void;
 }
 
 /** A channel while it is subscribed to. */
@@ -74,27 +95,37 @@ interface Subscribed {
 interface Stream {
   channels: Subscribed[];
   abort: AbortController;
-  heardAt: number;
+}
+
+interface Poll {
+  subscribed: Subscribed;
+  abort: AbortController;
 }
 
 /** `base`: the address of the node without `/ws`. */
-export function createHttpSocket(base: string, transport: HttpTransport, observer: Observer): WebSocketLike & { whenIdle(act: () => void): void } {
+export function createHttpSocket(base: string, transport: HttpTransport, observer: Observer): HttpSocket {
   const channels = new Map<string, Subscribed>();
   const http = createHttpRequests(base);
   let streams: Stream[] = [];
   let added: (Subscribed & { since?: string; last?: number })[] = [];
-  let polls = 0;
+  const polls = new Set<Poll>();
+  let pollers = 0;
   let turn: Subscribed[] = [];
   let greeted = false;
   let over = false;
-  /** Publications go one after the other, so that they keep their order. */
-  let publishing: Promise<unknown> = Promise.resolve();
-  let publications = 0;
+  /** Called once no publication is on its way. What waits behind them is left to the next socket. */
+  let leaving: (() => void) | undefined;
+  let lookTimer: any;
+  /** Publications of a channel go one after the other, so that they keep their order. */
+  let unsent: Wire[] = [];
+  /** The channels of those that are on their way. */
+  const posting = new Set<string>();
 
   const receive = (frame: Wire) => over || socket.onmessage?.({ data: JSON.stringify(frame) });
 
   function end() {
     over = true;
+    clearTimeout(lookTimer);
     http.abort();
   }
 
@@ -131,7 +162,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
   }
 
   /** Whether requests get through: a node refuses a stream without channels, in its own words. */
-  const check = () => http.json("/sse").catch((error) => {
+  const check = (timeout?: number) => http.json("/sse", timeout).catch((error) => {
     if (!(error instanceof Refused) || !error.code) throw error;
   });
 
@@ -148,7 +179,8 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       Promise.all(list.map((each) => catchUp(each))).then(() => {
         greet();
         turn.push(...list.filter(({ channel }) => channels.has(channel)));
-        while (polls < POLLS_MAX && turn.length) poll();
+        startPolls();
+        lookForStreams();
       }, failed);
     }
   }
@@ -170,22 +202,32 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     if (address.length > ADDRESS_CHARS_MAX) {
       return list.forEach((each) => refuse(each, "limit_reached", "the names of the channels are too long for one stream"));
     }
-    const own: Stream = { channels: list, abort: new AbortController(), heardAt: Date.now() };
+    const own: Stream = { channels: list, abort: new AbortController() };
     streams.push(own);
     let begun = false;
-    const timer = setTimeout(() => {
-      if (over || begun) return;
+    let interval = COMMENT_INTERVAL;
+    let timer = setTimeout(isHeldBack, STREAM_TIMEOUT);
+    async function isHeldBack() {
+      try {
+        await check(STREAM_TIMEOUT);
+      } catch (error) {
+        // Nothing else gets through either.
+        return failed(error);
+      }
+      if (over || begun || own.abort.signal.aborted) return;
       observer.blocksStreams();
       if (greeted) lose(CUT, "a proxy holds the stream back");
       else moveOn("a proxy holds the stream back");
-    }, STREAM_TIMEOUT);
+    }
     try {
-      const read = (event?: ServerSentEvent) => {
-        own.heardAt = Date.now();
+      const read = (event: ServerSentEvent | undefined, comment: string) => {
+        interval = Number(COMMENT_INTERVAL_TOLD.exec(comment)?.[1] ?? interval);
+        clearTimeout(timer);
+        // Each stream by itself: it may be the only one that is dead.
+        timer = setTimeout(() => lose(CUT, "the stream is silent"), interval + SILENCE_MAX);
         if (!begun) {
           // All channels are subscribed to now: what is older is read from the history.
           begun = true;
-          clearTimeout(timer);
           Promise.all(list.map((each) => catchUp(each))).then(greet, failed);
         }
         // A comment shows the core that the connection lives, as a pong does.
@@ -237,7 +279,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
   }
 
   function push(stream: Stream, name: string, message: Wire) {
-    if (name == "reconnect") return whenIdle(() => (receive(message), lose(DRAINED, message.reason)));
+    if (name == "reconnect") return leave(message.reason, undefined, message.after_ms, DRAINED);
     const subscribed = channels.get(message.channel);
     // The channel may have moved to a younger stream.
     if (!subscribed || !stream.channels.includes(subscribed)) return;
@@ -261,23 +303,38 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     receive(message);
   }
 
+  /** The publications that `since` or `last` asks for, in as many requests as it takes; their position only without both. */
+  async function readPast(channel: string, since?: string, last?: number): Promise<Wire> {
+    const read = (query: Wire) => http.json(path("history", channel, query));
+    const isFirst = since == "first";
+    if (!since || isFirst) {
+      const answer = await read({ limit: last ?? 1 });
+      if (!isFirst) return answer;
+      since = beginningOf(answer.position);
+      if (since == answer.position) return { ...answer, recovered: true };
+    }
+    let answer = await read({ since, limit: HISTORY_LIMIT });
+    for (let pages = 1; answer.more && (isFirst || answer.recovered); pages++) {
+      const next = await read({ since: answer.position, limit: HISTORY_LIMIT });
+      const isBroken = !next.recovered || pages >= HISTORY_PAGES_MAX;
+      // What was trimmed meanwhile is missing behind the earlier pages.
+      const publications = isBroken ? next.publications : [...answer.publications, ...next.publications];
+      answer = { ...next, publications, recovered: answer.recovered && !isBroken, more: next.more && pages < HISTORY_PAGES_MAX };
+    }
+    return answer;
+  }
+
   /** Answers `subscribe`, delivers what the client wants of the past, and then what came meanwhile. */
   async function catchUp(subscribed: Subscribed & { since?: string; last?: number }) {
-    const { channel, id, last } = subscribed;
-    const { since } = subscribed;
+    const { channel, id, last, since } = subscribed;
     const isFirst = since == "first";
     subscribed.held ??= [];
     let past: Wire[] = [];
     let answer: Wire | undefined;
     try {
       if (!subscribed.keepsNone) {
-        answer = await http.json(path("history", channel, { since: isFirst ? undefined : since, limit: since ? HISTORY_LIMIT : (last ?? 1) }));
+        answer = await readPast(channel, since, last);
         past = since || last ? answer.publications : [];
-        if (isFirst) answer.recovered = isWhole(answer);
-        for (let page = answer; since && !isFirst && page.more && answer.recovered !== false; past.push(...page.publications)) {
-          page = await http.json(path("history", channel, { since: page.position, limit: HISTORY_LIMIT }));
-          answer.position = page.position;
-        }
       }
     } catch (error) {
       if (!(error instanceof Refused) || ![403, 404].includes(error.status)) throw error;
@@ -297,15 +354,21 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
   }
 
   function release(subscribed: Subscribed) {
-    if (!subscribed.answered || (subscribed.own && publications)) return;
+    if (!subscribed.answered || (subscribed.own && posting.has(subscribed.channel))) return;
     const held = subscribed.held;
     subscribed.held = undefined;
     held?.forEach((message) => deliver(subscribed, message, true));
   }
 
+  function startPolls() {
+    while (pollers < POLLS_MAX && turn.length) poll();
+    // Polls that wait long would keep the rest waiting as long. From a position, a poll can begin again.
+    if (turn.length) polls.forEach(({ subscribed, abort }) => subscribed.keepsNone || abort.abort());
+  }
+
   /** Polls one channel after the other, beside the other polls. */
   async function poll() {
-    polls++;
+    pollers++;
     try {
       for (let next; !over && (next = turn.shift()); ) {
         const { channel, polledTo = next.position, keepsNone } = next;
@@ -315,29 +378,52 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
         const stays = keepsNone && without < POLLS_MAX;
         const isCrowded = channels.size > POLLS_MAX && !stays;
         if (keepsNone) receive({ type: "gap", channel, reason: "poll" });
-        const answer = await pollOnce(channel, polledTo, isCrowded ? POLL_WAIT_IN_TURN : POLL_WAIT);
+        const answer = await pollOnce(next, polledTo, isCrowded ? POLL_WAIT_IN_TURN : POLL_WAIT);
         if (channels.get(channel) != next) continue;
         if (answer?.recovered === false) arrive(next, { type: "gap", channel, reason: "not_recovered" });
         for (const each of answer?.publications ?? []) arrive(next, { type: "publication", channel, ...each });
         next.polledTo = answer?.position ?? polledTo;
-        receive({ type: "pong" });
+        if (answer) receive({ type: "pong" });
         if (stays) turn.unshift(next);
         else turn.push(next);
       }
     } catch (error) {
       failed(error);
     }
-    polls--;
+    pollers--;
   }
 
-  /** Returns nothing where the token expired while the poll waited, and there is another one by now. */
-  async function pollOnce(channel: string, since: string | undefined, wait: number): Promise<Wire | undefined> {
+  /** Returns nothing where the poll was aborted, or the token expired while it waited and there is another one by now. */
+  async function pollOnce(subscribed: Subscribed, since: string | undefined, wait: number): Promise<Wire | undefined> {
     const { token } = http;
+    const own: Poll = { subscribed, abort: new AbortController() };
+    polls.add(own);
+    let late = false;
+    const timer = setTimeout(() => (late = true, own.abort.abort()), REQUEST_TIMEOUT + wait * 1_000);
     try {
-      return await http.json(path("poll", channel, { since, wait: `${wait}s` }), REQUEST_TIMEOUT + wait * 1_000);
+      return await http.json(path("poll", subscribed.channel, { since, wait: `${wait}s` }), 0, own.abort);
     } catch (error) {
-      if (!(error instanceof Refused) || error.status != 401 || http.token == token) throw error;
+      const isRenewed = error instanceof Refused && error.status == 401 && http.token != token;
+      if (late || !(own.abort.signal.aborted || isRenewed)) throw error;
+    } finally {
+      clearTimeout(timer);
+      polls.delete(own);
     }
+  }
+
+  /** Reads the beginning of a stream beside the polls, again and again, until one gets through. */
+  function lookForStreams() {
+    clearTimeout(lookTimer);
+    lookTimer = setTimeout(async () => {
+      const [channel] = channels.keys();
+      const abort = new AbortController();
+      let passes = false;
+      const isBegun = () => { passes = true; abort.abort(); };
+      if (channel) await http.request(path("sse", channel), {}, STREAM_TIMEOUT, ({ body }) => readEvents(body!, isBegun), abort).catch(() => {});
+      if (over || leaving) return;
+      if (passes) leave("streams get through", observer.passesStreams);
+      else lookForStreams();
+    }, observer.nextLook());
   }
 
   async function publish({ id, channel, data, text, base64, idempotency_key, traceparent }: Wire) {
@@ -361,9 +447,32 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     }
   }
 
-  function whenIdle(act: () => void) {
-    if (publications) publishing.finally(() => whenIdle(act));
-    else if (!over) act();
+  function post() {
+    if (over) return;
+    if (leaving) return posting.size ? undefined : leaving();
+    for (let next; posting.size < POSTS_MAX && (next = unsent.find(({ channel }) => !posting.has(channel))); ) {
+      const { id, channel } = next;
+      unsent = unsent.filter((each) => each != next);
+      posting.add(channel);
+      const subscribed = channels.get(channel);
+      // Until the answer tells which publication is the client's own.
+      if (subscribed?.own) subscribed.held ??= [];
+      answer(id, publish(next)).finally(() => {
+        posting.delete(channel);
+        const now = channels.get(channel);
+        if (now) release(now);
+        post();
+      });
+    }
+  }
+
+  function leave(reason: string, act = () => {}, after = 0, code = CUT) {
+    leaving ??= () => {
+      act();
+      receive({ type: "reconnect", after_ms: after, reason });
+      lose(code, reason);
+    };
+    post();
   }
 
   const commands: Record<string, (command: Wire) => void> = {
@@ -372,8 +481,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       if (greeted) authenticated();
     },
     ping() {
-      if (streams.some(({ heardAt }) => Date.now() - heardAt > SILENCE_MAX)) lose(CUT, "the stream is silent");
-      else check().then(() => receive({ type: "pong" }), failed);
+      check().then(() => receive({ type: "pong" }), failed);
     },
     subscribe({ id, channel, channels: several, since, last, echo }) {
       const all: [string, Wire][] = channel != null ? [[channel, { since, last }]] : Object.entries(several).map(([name, start]) => [name, startOf(start as any)]);
@@ -391,19 +499,12 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
         if (each.channels.every((its) => channels.get(its.channel) != its)) each.abort.abort();
       }
       streams = streams.filter((each) => !each.abort.signal.aborted);
+      polls.forEach(({ subscribed, abort }) => channels.get(subscribed.channel) == subscribed || abort.abort());
       receive({ type: "unsubscribed", id, channel });
     },
     publish(command) {
-      publications++;
-      const subscribed = channels.get(command.channel);
-      // Until the answer tells which publication is the client's own.
-      if (subscribed?.own) subscribed.held ??= [];
-      publishing = publishing
-        .then(() => (over ? undefined : answer(command.id, publish(command))))
-        .finally(() => {
-          publications--;
-          if (!publications) channels.forEach(release);
-        });
+      unsent.push(command);
+      post();
     },
     presence: ({ id, channel }) =>
       void answer(id, http.json(path("presence", channel)).then((fields) => receive({ ...fields, type: "presence", id, channel }))),
@@ -411,7 +512,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       void answer(id, http.json(path("history", channel, { since, limit })).then((fields) => receive({ ...fields, type: "history", id, channel }))),
   };
 
-  const socket: WebSocketLike & { whenIdle(act: () => void): void } = {
+  const socket: HttpSocket = {
     onopen: null,
     onmessage: null,
     onclose: null,
@@ -421,7 +522,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       commands[command.type]?.(command);
     },
     close: end,
-    whenIdle,
+    leave,
   };
   setTimeout(() => {
     if (over) return;

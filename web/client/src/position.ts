@@ -1,5 +1,3 @@
-import type { Wire } from "./payload.js";
-
 /**
  * Whether `position` lies behind `last`. The node keeps the order of epochs, so a live publication of another epoch is new; where
  * what is live meets what is read from the history (`mixed`), the larger epoch is the later one.
@@ -11,7 +9,5 @@ export function isNew(position: string, last: string, mixed = false): boolean {
   return !mixed || (epoch.length == lastEpoch.length ? epoch > lastEpoch : epoch.length > lastEpoch.length);
 }
 
-/** Whether an answer to `history` without `since` has everything from the channel's first publication on. */
-export function isWhole({ publications, position, more }: Wire): boolean {
-  return !more && /-1$/.test(publications[0]?.position) || /-0$/.test(position);
-}
+/** Before the first publication of the history that `position` is in. */
+export const beginningOf = (position: string) => position.replace(/-\d+$/, "-0");

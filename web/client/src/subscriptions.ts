@@ -1,7 +1,7 @@
 import * as bounds from "./bounds.js";
 import { fault } from "./fault.js";
 import { decode, type Wire } from "./payload.js";
-import { isWhole } from "./position.js";
+import { beginningOf } from "./position.js";
 import { createSubscriber, type Subscriber } from "./subscriber.js";
 import type { Connection } from "./connection.js";
 import type { Requests } from "./requests.js";
@@ -90,13 +90,14 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
     subscriber.hold();
     for (let failures = 0; ; ) {
       try {
-        // `history` knows no "first": the newest that it answers may be all that there is.
-        const from = since == "first" ? undefined : since;
-        const answer = await requests.request({ type: "history", channel, since: from, limit: last ?? bounds.HISTORY_LIMIT });
-        if (answer.recovered === false || (since && !from && !isWhole(answer))) subscriber.emit("gap", { reason: "not_recovered" });
+        const read = (query: Wire) => requests.request({ type: "history", channel, ...query });
+        // `history` knows no "first".
+        if (since == "first") since = beginningOf((await read({ limit: 1 })).position);
+        const answer = await read({ since, limit: last ?? bounds.HISTORY_LIMIT });
+        if (answer.recovered === false) subscriber.emit("gap", { reason: "not_recovered" });
         subscriber.deliverPast(answer.publications.map((each: Wire) => decode(channel, each)));
+        if (!answer.more || last) break;
         since = answer.position;
-        if (!answer.more || !from) break;
       } catch (error) {
         const { code, temporary } = error as TidegateError;
         if (!temporary || ++failures > bounds.BACKFILL_FAILURES_MAX) {
