@@ -159,6 +159,12 @@ fn sse(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
 /// Each `channel` of the query is one of the stream's channels.
 fn sse_channels(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let channels = routed.channels(sse::CHANNELS_MAX)?;
+    if routed.start()?.is_some() {
+        return Err(RequestRefused::bad_request(
+            "since and last are for a stream of one channel, /sse/{channel}; a stream of several \
+             resumes from Last-Event-ID, and GET /history/{channel} returns the past of a channel",
+        ));
+    }
     let id_bytes = sse::id_bytes_max(channels.len());
     if routed.query.bytes() + id_bytes > RESUME_BYTES_MAX {
         return Err(RequestRefused::bad_request(format!(

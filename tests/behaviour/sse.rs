@@ -129,11 +129,12 @@ async fn a_redis_interruption_causes_a_gap_event_only_on_channels_without_histor
 }
 
 #[tokio::test]
-async fn an_idle_event_stream_gets_comments_and_a_retry_time() {
+async fn an_idle_event_stream_gets_comments_their_interval_and_a_retry_time() {
     let node =
         Node::standalone(&["session.ping_interval=100ms", "session.pong_timeout=100ms"]).await;
     let mut stream = EventStream::open(&node, "/sse/news").await;
     stream.read_until(|stream| stream.comments >= 5).await;
+    assert_eq!(stream.ping_interval_ms, Some(100));
     let retry = stream.retry.expect("the stream sends a retry time");
     assert!((1000..3000).contains(&retry), "{retry}");
     let mut publisher = Client::plain(&node, "news").await;

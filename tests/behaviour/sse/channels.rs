@@ -382,6 +382,8 @@ async fn invalid_requests_for_several_channels_are_answered_with_an_error_that_n
         ("/sse?channel=a&last_event_id=1-1", String::new(), "last_event_id: not the id"),
         ("/sse?channel=a", "Last-Event-ID: 1-1\r\n".to_owned(), "Last-Event-ID: not the id"),
         ("/sse?channel=a", format!("Last-Event-ID: {cut}\r\n"), "Last-Event-ID: not the id"),
+        ("/sse?channel=a&channel=b&since=first", String::new(), "since and last are for a stream"),
+        ("/sse?channel=a&channel=b&last=20", String::new(), "since and last are for a stream"),
         (&long, String::new(), "a channel name"),
     ] {
         let refused = EventStream::request(node.public, path, &headers).await.err();

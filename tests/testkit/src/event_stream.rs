@@ -25,6 +25,8 @@ pub struct EventStream<S = TcpStream> {
     /// The last `retry` of the node, in milliseconds.
     pub retry: Option<u64>,
     pub comments: usize,
+    /// The interval of the comments, as the stream tells it.
+    pub ping_interval_ms: Option<u64>,
 }
 
 /// An event as a page receives it.
@@ -110,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
             last_id,
             retry: None,
             comments: 0,
+            ping_interval_ms: None,
         };
         // Some events may have arrived together with the head.
         events.lines();
@@ -163,7 +166,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "" if line.is_empty() => self.dispatch(),
-            "" => self.comments += 1,
+            "" => {
+                self.comments += 1;
+                let told = value.strip_prefix("ping_interval_ms=").map(str::parse);
+                self.ping_interval_ms = told.and_then(Result::ok).or(self.ping_interval_ms);
+            }
             "event" => value.clone_into(&mut self.name),
             "data" => self.data += &format!("{value}\n"),
             "id" => value.clone_into(&mut self.id),
