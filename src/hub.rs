@@ -16,6 +16,10 @@ mod recovery;
 mod recovery_queue;
 mod registry;
 mod resuming;
+mod rollup;
+mod rollup_delivery;
+mod rollup_task;
+mod rollup_timers;
 mod shard;
 mod state;
 mod subscribers;
@@ -25,6 +29,7 @@ use std::sync::Arc;
 pub use self::busiest::Busiest;
 pub use self::channel_traffic::{BusyChannel, TrafficMeasure};
 pub use self::interest::{Interest, Subscription};
+pub use self::recent_publications::RecentPublication;
 pub use self::registry::Registry;
 pub use self::resuming::SubscribeEvent;
 pub use self::shard::ChannelCount;
@@ -43,6 +48,7 @@ impl Hub {
     /// `registry`: the one whose [`Registry::sink`] the broker got.
     pub fn new(registry: Arc<Registry>, broker: Arc<dyn Broker>) -> Self {
         recovery::start(registry.clone(), broker.clone());
+        rollup_task::start(registry.clone());
         Self(Arc::new(HubState { registry, broker }))
     }
 

@@ -32,7 +32,7 @@ pub use self::wire::Wire;
 use self::writer::QueueWriter;
 use crate::close::Close;
 use crate::protocol::Stamp;
-use crate::publication::SessionId;
+use crate::publication::{Position, SessionId};
 use crate::telemetry;
 
 /// The queue of frames to one socket, bounded in bytes, and the reason for which the connection ends.
@@ -113,7 +113,8 @@ impl Outbound {
 
     /// Whether the subscription has begun and not ended.
     pub fn has_subscription(&self, subscription: u64) -> bool {
-        self.lock().subscriptions.contains(subscription)
+        let state = self.lock();
+        state.subscriptions.contains(subscription) || state.is_behind(subscription)
     }
 
     /// Queues a frame of a subscription. Never waits.
@@ -147,6 +148,37 @@ impl Outbound {
         let pushed = state.find_writer(|| self.has_wire());
         state.close(close);
         Ok(pushed)
+    }
+
+    /// Accepts no more frames of the subscription, whose queue is full, and makes the session catch up later with
+    /// what follows the position.
+    pub fn fall_behind(&self, subscription: u64, after: Position) {
+        let mut state = self.lock();
+        if state.fall_behind(subscription, after) {
+            self.notified.store(true, Ordering::Release);
+            state.wake_connection();
+        }
+    }
+
+    /// The subscriptions that have fallen behind since the last call, and the positions after which they continue.
+    pub fn take_behind(&self) -> Vec<(u64, Position)> {
+        self.lock().take_behind()
+    }
+
+    /// Whether the subscription has fallen behind and has not ended.
+    pub fn is_behind(&self, subscription: u64) -> bool {
+        self.lock().is_behind(subscription)
+    }
+
+    /// Resolves once all queued frames are written. For the connection's own task, polled together with
+    /// [`Outbound::poll_take`] and after it.
+    pub fn poll_written(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.bytes() == 0 {
+            return Poll::Ready(());
+        }
+        state.register_waker(cx);
+        Poll::Pending
     }
 
     /// Queues a publication of a `latest` channel. Never waits, never fails, and does not make the queue full

@@ -3,6 +3,7 @@
 mod end_reason;
 mod position;
 mod replay_start;
+mod text_pieces;
 mod traceparent;
 mod user_info;
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 pub use self::end_reason::{EndReason, InvalidReason};
 pub use self::position::{InvalidPosition, Position};
 pub use self::replay_start::{InvalidCount, InvalidStart, ReplayStart};
+pub use self::text_pieces::{Piece, TextPieces, as_text_part};
 pub use self::traceparent::{InvalidTraceparent, Traceparent};
 pub use self::user_info::UserInfo;
 
@@ -87,6 +89,8 @@ impl fmt::Display for Channel {
 pub enum PayloadKind {
     /// Valid UTF-8, which the constructors of [`Publication`] ensure.
     Text,
+    /// A part of a longer text, also if it is JSON by itself: `12` and ` 12` are not the same.
+    TextPart,
     Binary,
 }
 
@@ -152,6 +156,12 @@ impl Publication {
         let Some(position) = self.position else { return false };
         let next = position.epoch == last.epoch && Some(position.seq) == last.seq.checked_add(1);
         next || self.previous == Some(last)
+    }
+
+    /// The position that it follows. None: it is in no history, or nothing precedes it in one.
+    pub fn position_before(&self) -> Option<Position> {
+        let position = self.position?;
+        self.previous.or_else(|| Some(Position { seq: position.seq.checked_sub(1)?, ..position }))
     }
 
     pub fn new(payload: Bytes, kind: PayloadKind) -> Self {

@@ -93,6 +93,13 @@ pub enum Delivery {
     Latest,
 }
 
+impl Policy {
+    /// Whether subscribers get the publications joined.
+    pub fn merges(&self) -> bool {
+        self.run.is_some_and(|run| run.merge.is_some())
+    }
+}
+
 impl Rules {
     /// Reads `[[rules]]`. `tokens`: whether clients authenticate with tokens.
     pub fn read(settings: &mut Settings, tokens: bool) -> Self {

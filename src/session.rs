@@ -4,6 +4,8 @@
 //! that it calls use the hub. Each field of [`Session`] names the file that changes it.
 
 mod authenticating;
+mod behind;
+mod catching_up;
 mod commands;
 mod config;
 mod connection;
@@ -18,6 +20,7 @@ mod presence;
 mod principal;
 mod rates;
 mod repeated_subscribe;
+mod replaying;
 mod request;
 mod request_rates;
 mod rights;
@@ -28,6 +31,7 @@ mod users;
 
 use std::sync::Arc;
 
+use self::behind::CatchingUp;
 pub use self::config::Config;
 pub use self::connection::{Connection, ConnectionEvent};
 pub use self::context::{SessionContext, SessionState};
@@ -57,6 +61,8 @@ pub struct Session {
     /// Set by [`ending`]. If Some, the session reads nothing more and completes the commands in flight.
     /// Boxed, because it is None for most of a session's life.
     ending: Option<Box<EndingSession>>,
+    /// The subscriptions that have fallen behind. Changed by [`catching_up`].
+    catching_up: CatchingUp,
     /// How many of its own publications the hub has delivered to it or is still to deliver. Wraps around.
     /// Changed by [`commands`].
     echoes_due: u32,

@@ -37,7 +37,7 @@ enum JsonLine<'a> {
 /// The payload is in `data` if it is JSON, else in `text`; if it is binary, in `base64`.
 pub fn of_publication(channel: &str, publication: &Publication) -> Vec<u8> {
     let text = match publication.kind {
-        PayloadKind::Text => std::str::from_utf8(&publication.payload).ok(),
+        PayloadKind::Text | PayloadKind::TextPart => std::str::from_utf8(&publication.payload).ok(),
         PayloadKind::Binary => None,
     };
     let data = text.and_then(on_one_line);

@@ -12,7 +12,7 @@ const HEAD_BYTES_MAX: usize = 16;
 /// A data frame.
 pub fn message(kind: PayloadKind, payload: &[u8]) -> Bytes {
     match kind {
-        PayloadKind::Text => encode(OpCode::Text, payload),
+        PayloadKind::Text | PayloadKind::TextPart => encode(OpCode::Text, payload),
         PayloadKind::Binary => encode(OpCode::Binary, payload),
     }
 }

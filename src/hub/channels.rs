@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::channel_cursor::ChannelCursor;
 use super::channel_traffic::{ChannelTraffic, Windows};
-use super::shard::{ChannelCount, ChannelShard};
+use super::shard::{ChannelCount, ChannelShard, LockedChannel};
 use super::subscribers::{Subscriber, Subscribers};
 use crate::broker::{Broker, Receipt};
 use crate::publication::{Channel, Position};
@@ -79,6 +79,15 @@ impl Channels {
         Some(look(locked.cursor?, locked.subscribers))
     }
 
+    /// Calls `look` with the channel while its shard is locked. None: no session uses the channel.
+    pub fn with_channel<R>(
+        &self,
+        channel: &Channel,
+        look: impl FnOnce(LockedChannel<'_>) -> R,
+    ) -> Option<R> {
+        self.shard(channel.as_str()).lock_channel(channel.as_str()).map(look)
+    }
+
     /// Calls `report` with the channel's position while no publication of it is being delivered. Returns false,
     /// without the call, if one is.
     pub fn when_settled(&self, channel: &Channel, report: impl FnOnce(Option<Position>)) -> bool {
@@ -88,7 +97,12 @@ impl Channels {
         if locked.as_ref().is_some_and(|locked| locked.subscribers.is_in_delivery()) {
             return false;
         }
-        report(locked.and_then(|locked| locked.cursor).and_then(|cursor| cursor.last()));
+        let position = locked.and_then(|locked| {
+            // The texts that are not yet delivered follow this position.
+            let open_after = locked.rollup.and_then(|rollup| rollup.open_after());
+            open_after.or(locked.cursor.and_then(|cursor| cursor.last()))
+        });
+        report(position);
         true
     }
 
@@ -129,12 +143,24 @@ impl Channels {
         on_locked: impl FnOnce(Option<&mut ChannelCursor>),
     ) -> u64 {
         let mut shard = self.shard(channel.as_str());
-        on_locked(shard.lock_channel(channel.as_str()).and_then(|locked| locked.cursor));
+        let locked = shard.lock_channel(channel.as_str());
+        on_locked(locked.and_then(|LockedChannel { subscribers, cursor, rollup, .. }| {
+            // What has arrived so far is in the new subscriber's backlog or before its start.
+            if let Some(rollup) = rollup {
+                rollup.cut(subscribers);
+            }
+            cursor
+        }));
         // Under the lock, so that a channel's subscribers are in the order of their numbers.
         let number = self.subscriptions.fetch_add(1, Ordering::Relaxed);
         subscriber.outbound.begin_subscription(number);
         shard.add_subscriber(channel, number, subscriber);
         number
+    }
+
+    /// The subscriber with this subscription's number.
+    pub fn subscriber(&self, channel: &Channel, number: u64) -> Option<Subscriber> {
+        self.with_channel(channel, |locked| locked.subscribers.get(number).cloned()).flatten()
     }
 
     pub fn remove_subscriber(&self, channel: &Channel, number: u64) {

@@ -10,12 +10,40 @@ use super::subscribers::Snapshot;
 use crate::close::Close;
 use crate::outbound::{DirectWrites, Flushers, Outbound, Pushed, QueueFull};
 use crate::protocol::{Encoded, Format, Push};
-use crate::publication::Publication;
+use crate::publication::{Piece, Position, Publication};
 use crate::rules::Delivery;
 use crate::telemetry;
 
 /// Most subscribers of a channel for which the delivering thread itself writes a publication to the sockets.
 const DIRECT_WRITES_MAX: usize = 1024;
+
+/// What happens to a subscriber that is too slow.
+#[derive(Clone, Copy, Debug)]
+pub enum SlowSubscriber {
+    /// Its connection is closed.
+    Closes,
+    /// It gets only the newest publication.
+    Skips,
+    /// It gets nothing more for now, and later what follows this position.
+    FallsBehind { after: Position },
+}
+
+impl From<Delivery> for SlowSubscriber {
+    fn from(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::Every => Self::Closes,
+            Delivery::Latest => Self::Skips,
+        }
+    }
+}
+
+impl From<&Piece> for SlowSubscriber {
+    /// A publication that is in no history cannot be read again later.
+    fn from(piece: &Piece) -> Self {
+        let kept = piece.publication.position.and(piece.after);
+        kept.map_or(Self::Closes, |after| Self::FallsBehind { after })
+    }
+}
 
 /// Pushes frames to outbound queues, and owns the flushers that write what is not written directly.
 #[derive(Default)]
@@ -39,7 +67,7 @@ impl FanOut {
         &self,
         channel: &str,
         subscribers: &Snapshot,
-        delivery: Delivery,
+        slow: SlowSubscriber,
         publication: &Publication,
         more: bool,
         received: Instant,
@@ -58,9 +86,11 @@ impl FanOut {
             }
             let frame = encoded.bytes(subscriber.format);
             let last = publication.end.as_ref().and_then(|_| subscriber.format.close_at_end());
-            let pushed = match delivery {
-                Delivery::Every => self.push(&subscriber.outbound, number, frame, last),
-                Delivery::Latest => {
+            let pushed = match slow {
+                SlowSubscriber::Closes | SlowSubscriber::FallsBehind { .. } => {
+                    self.push(&subscriber.outbound, number, frame, last)
+                }
+                SlowSubscriber::Skips => {
                     let latest = subscriber.outbound.push_latest(number, frame);
                     skipped += u64::from(latest.skipped);
                     Ok(latest.pushed)
@@ -68,7 +98,12 @@ impl FanOut {
             };
             match pushed {
                 Err(QueueFull) => {
-                    subscriber.outbound.close_slow();
+                    match slow {
+                        SlowSubscriber::FallsBehind { after } => {
+                            subscriber.outbound.fall_behind(number, after);
+                        }
+                        _ => subscriber.outbound.close_slow(),
+                    }
                     continue;
                 }
                 Ok(Pushed::Flush) => match &mut direct_writes {

@@ -144,6 +144,11 @@ impl Subscription {
         self.number
     }
 
+    /// The session's entry. None: the channel is no longer in use.
+    pub fn subscriber(&self) -> Option<Subscriber> {
+        self.claim.registry().channels.subscriber(&self.claim.channel, self.number)
+    }
+
     /// Whether the session gets its own publications.
     pub fn echo(&self) -> bool {
         self.echo

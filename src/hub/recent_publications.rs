@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::broker::Unavailable;
 use crate::protocol::Format;
-use crate::publication::{Position, Publication, ReplayStart};
+use crate::publication::{Position, Publication, ReplayStart, TextPieces};
 use crate::rules::History;
 
 /// Most payload bytes kept of one channel while no client resumes; older ones are read again when needed.
@@ -58,6 +58,13 @@ impl RecentPublication {
     fn new(publication: &Publication) -> Option<Arc<Self>> {
         let (publication, position) = (publication.clone(), publication.position?);
         Some(Arc::new(Self { publication, position, frames: Default::default() }))
+    }
+
+    /// The publications of a streamed text, joined.
+    pub fn joined(publications: &[Arc<Self>]) -> Vec<Arc<Self>> {
+        let all = publications.iter().map(|it| it.publication.clone());
+        let pieces = TextPieces::join(all).into_iter();
+        pieces.filter_map(|piece| Self::new(&piece.publication)).collect()
     }
 
     pub fn frame(&self, channel: &str, format: Format) -> Bytes {
@@ -243,7 +250,7 @@ impl Recent {
                     break;
                 }
             }
-            self.start = previous_position(&publication);
+            self.start = publication.position_before();
             self.count(entry.cost());
             self.chain.push_front(entry);
         }
@@ -349,13 +356,4 @@ impl Drop for Recent {
     fn drop(&mut self) {
         TOTAL_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
     }
-}
-
-/// The position that the publication follows.
-fn previous_position(publication: &Publication) -> Option<Position> {
-    let position = publication.position?;
-    publication.previous.or(match position.seq {
-        0 => None,
-        seq => Some(Position { seq: seq - 1, ..position }),
-    })
 }

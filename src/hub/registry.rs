@@ -5,11 +5,14 @@ use std::time::Instant;
 
 use super::busiest::{self, Busiest};
 use super::channel_cursor::{ArrivalOutcome, ChannelCursor};
+use super::channel_event::ChannelEvent;
 use super::channel_traffic::TrafficMeasure;
 use super::channels::Channels;
 use super::connections::Connections;
 use super::fan_out::FanOut;
 use super::recovery_queue::{RecoveryQueue, RecoveryTask};
+use super::rollup_delivery::RollupDelivery;
+use super::rollup_timers::RollupTimers;
 use super::shard::ChannelCount;
 use crate::broker::{Broker, BrokerEvent, Sink};
 use crate::outbound::Outbound;
@@ -29,6 +32,8 @@ pub struct Registry {
     pub(super) fan_out: FanOut,
     /// The histories to read, until a task of `recovery` takes them.
     pub(super) recovery_queue: RecoveryQueue,
+    /// When to deliver what channels have joined, until the task of `rollup_task` takes it.
+    pub(super) rollup_timers: RollupTimers,
 }
 
 impl Registry {
@@ -38,6 +43,7 @@ impl Registry {
             connections: Connections::default(),
             fan_out: FanOut::default(),
             recovery_queue: RecoveryQueue::default(),
+            rollup_timers: RollupTimers::default(),
         }
     }
 
@@ -101,9 +107,20 @@ impl Registry {
                 }
             },
         };
-        let (subscribers, delivery) = (locked.subscribers.snapshot(), locked.delivery);
+        if let Some(rollup) = locked.rollup {
+            let event = ChannelEvent::Publication(publication);
+            let step = rollup.add(event, locked.subscribers, received);
+            drop(shard);
+            return self.rollups().take_step(channel, step);
+        }
+        let (subscribers, slow) = (locked.subscribers.snapshot(), locked.delivery.into());
         drop(shard);
-        self.fan_out.deliver(channel, &subscribers, delivery, &publication, more, received);
+        self.fan_out.deliver(channel, &subscribers, slow, &publication, more, received);
+    }
+
+    pub(super) fn rollups(&self) -> RollupDelivery<'_> {
+        let Self { channels, fan_out, rollup_timers: timers, .. } = self;
+        RollupDelivery { channels, fan_out, timers }
     }
 
     /// Requests the history's end, once the broker is subscribed to the channel.
@@ -131,6 +148,12 @@ impl Registry {
             let Some(locked) = shard.lock_channel(channel) else { return };
             // The next publication may not follow the last one.
             *locked.last_position = None;
+            if let Some(rollup) = locked.rollup {
+                let event = ChannelEvent::Gap(reason);
+                let step = rollup.add(event, locked.subscribers, Instant::now());
+                drop(shard);
+                return self.rollups().take_step(channel, step);
+            }
             locked.subscribers.snapshot()
         };
         self.fan_out.push_to_all(&subscribers, &Push::Gap { channel, reason });

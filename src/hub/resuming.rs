@@ -70,6 +70,11 @@ pub fn add_subscriber(
     // The session may not have waited for the broker's confirmation.
     registry.open(channel);
     let channels = &registry.channels;
+    let merges = channels.rules().of(channel.as_str()).merges();
+    let backlog = |publications: Vec<Arc<RecentPublication>>| match merges {
+        true => RecentPublication::joined(&publications),
+        false => publications,
+    };
     let mut reached = None;
     if let Some(start) = start
         && let Some(replay) =
@@ -79,7 +84,7 @@ pub fn add_subscriber(
     {
         let position = Some(newest.position());
         on_event(SubscribeEvent::Subscribed { position, recovered: replay.recovered });
-        on_event(SubscribeEvent::Backlog(&replay.publications));
+        on_event(SubscribeEvent::Backlog(&backlog(replay.publications)));
         reached = position;
     }
     channels.add_subscriber(channel, subscriber, |cursor| {
@@ -100,6 +105,6 @@ pub fn add_subscriber(
             (Some(_), Some(_)) => {}
         }
         let rest = rest.map(|replay| replay.publications).unwrap_or_default();
-        on_event(SubscribeEvent::Backlog(&rest));
+        on_event(SubscribeEvent::Backlog(&backlog(rest)));
     })
 }

@@ -1,9 +1,11 @@
 //! One shard of the channels. Plain data; the caller holds the lock.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::channel_cursor::ChannelCursor;
 use super::channel_traffic::ChannelTraffic;
+use super::rollup::Rollup;
 use super::subscribers::{Snapshot, Subscriber, Subscribers};
 use crate::publication::{Channel, Position};
 use crate::rules::{Delivery, Policy, Rules};
@@ -28,6 +30,8 @@ struct ChannelEntry {
     keeps_history: bool,
     /// The last position that subscribers got while there was no cursor.
     last_position: Option<Position>,
+    /// Some while the channel's rule joins publications, and after that until nothing waits.
+    rollup: Option<Box<Rollup>>,
 }
 
 /// A channel and its number of local subscribers.
@@ -52,11 +56,26 @@ pub struct LockedChannel<'a> {
     pub cursor: Option<&'a mut ChannelCursor>,
     /// The last position that subscribers got while there is no cursor.
     pub last_position: &'a mut Option<Position>,
+    /// Some: publications are delivered through it.
+    pub rollup: Option<&'a mut Rollup>,
     /// The traffic counters of the whole shard.
     pub traffic: &'a mut ChannelTraffic,
 }
 
 impl ChannelEntry {
+    /// Follows a rule that joins publications, or one that does not.
+    fn set_rollup(&mut self, policy: Policy) {
+        let interval = rollup_interval(policy);
+        match (&mut self.rollup, interval) {
+            (None, None) => {}
+            (None, Some(interval)) => self.rollup = Some(Box::new(Rollup::new(interval))),
+            (Some(rollup), interval) => {
+                rollup.set_interval(interval.unwrap_or_default());
+                self.rollup.take_if(|rollup| interval.is_none() && rollup.is_idle());
+            }
+        }
+    }
+
     /// Drops the cursor of a channel that keeps no history any more, once nothing is held. A later cursor
     /// continues from its last position.
     fn drop_cursor(&mut self) {
@@ -66,6 +85,11 @@ impl ChannelEntry {
             self.last_position = cursor.last();
         }
     }
+}
+
+/// How often the joined publications of a channel are delivered. None: each is delivered by itself.
+fn rollup_interval(policy: Policy) -> Option<Duration> {
+    policy.run.and_then(|run| run.merge).map(|merge| merge.rollup)
 }
 
 impl ChannelShard {
@@ -78,9 +102,10 @@ impl ChannelShard {
     pub fn lock_channel(&mut self, channel: &str) -> Option<LockedChannel<'_>> {
         let entry = self.channels.get_mut(channel)?;
         entry.drop_cursor();
-        let ChannelEntry { subscribers, delivery, cursor, last_position, .. } = entry;
-        let (cursor, traffic) = (cursor.as_deref_mut(), &mut self.traffic);
-        Some(LockedChannel { subscribers, delivery: *delivery, cursor, last_position, traffic })
+        let ChannelEntry { subscribers, delivery, cursor, last_position, rollup, .. } = entry;
+        let (cursor, rollup) = (cursor.as_deref_mut(), rollup.as_deref_mut());
+        let (delivery, traffic) = (*delivery, &mut self.traffic);
+        Some(LockedChannel { subscribers, delivery, cursor, last_position, rollup, traffic })
     }
 
     /// The cursors of all channels that keep history.
@@ -92,13 +117,14 @@ impl ChannelShard {
         match self.channels.get_mut(channel) {
             Some(entry) => entry.interests += 1,
             None => {
-                let entry = ChannelEntry {
+                let mut entry = ChannelEntry {
                     interests: 1,
                     delivery: policy.delivery,
                     cursor: policy.history.map(|_| Box::default()),
                     keeps_history: policy.history.is_some(),
                     ..ChannelEntry::default()
                 };
+                entry.set_rollup(policy);
                 self.channels.insert(channel.clone(), entry);
             }
         }
@@ -112,6 +138,7 @@ impl ChannelShard {
             entry.delivery = policy.delivery;
             entry.keeps_history = policy.history.is_some();
             entry.drop_cursor();
+            entry.set_rollup(policy);
             let opened = entry.keeps_history && entry.cursor.is_none();
             if opened {
                 entry.cursor = Some(Box::new(ChannelCursor::with_subscribers(entry.last_position)));

@@ -53,6 +53,11 @@ impl Subscribers {
         slots.push(SubscriberSlot { number, subscriber: Some(subscriber) });
     }
 
+    pub fn get(&self, number: u64) -> Option<&Subscriber> {
+        let at = self.slots.binary_search_by_key(&number, |slot| slot.number).ok()?;
+        self.slots[at].subscriber.as_ref()
+    }
+
     /// Removes the subscription with exactly this number, if it exists.
     pub fn remove(&mut self, number: u64) -> Option<Subscriber> {
         let at = self.slots.binary_search_by_key(&number, |slot| slot.number).ok()?;

@@ -7,12 +7,13 @@ use bytes::Bytes;
 
 use super::latest::LatestFrames;
 use crate::protocol::Stamp;
+use crate::publication::Position;
 
 /// How many publications larger than the whole bound may be queued beyond it. Their bytes are shared with the
 /// other subscribers, and even a prompt reader needs time for them.
 pub const OVERSIZED_MAX: u8 = 4;
 
-/// Exists only while something is unwritten, and always if the frames are stamped.
+/// Exists only while something is unwritten or a subscription is behind, and always if the frames are stamped.
 #[derive(Default)]
 pub struct Overflow {
     /// Called with each frame when it takes its place in the order of writing.
@@ -24,6 +25,9 @@ pub struct Overflow {
     oversized: u8,
     oversized_bytes: usize,
     pub latest: LatestFrames,
+    /// The subscriptions that have fallen behind, each with the position after which it continues until the session
+    /// has taken that.
+    pub behind: Vec<(u64, Option<Position>)>,
 }
 
 impl Overflow {
@@ -42,8 +46,11 @@ impl Overflow {
 
     /// Everything is written: what remains.
     pub fn emptied(mut self: Box<Self>) -> Option<Box<Self>> {
-        let stamp = self.stamp.take()?;
-        *self = Self { stamp: Some(stamp), ..Self::default() };
+        let (stamp, behind) = (self.stamp.take(), std::mem::take(&mut self.behind));
+        if stamp.is_none() && behind.is_empty() {
+            return None;
+        }
+        *self = Self { stamp, behind, ..Self::default() };
         Some(self)
     }
 

@@ -19,6 +19,7 @@ use super::subscriptions::Subscriptions;
 use super::writer::QueueWriter;
 use crate::close::Close;
 use crate::protocol::Stamp;
+use crate::publication::Position;
 
 #[derive(Default)]
 pub struct QueueState {
@@ -293,13 +294,33 @@ impl QueueState {
         is_first
     }
 
+    /// Returns false if the subscription has ended or is behind already.
+    pub fn fall_behind(&mut self, number: u64, after: Position) -> bool {
+        let is_live = self.subscriptions.contains(number);
+        if is_live {
+            self.subscriptions.remove(number);
+            self.overflow.get_or_insert_default().behind.push((number, Some(after)));
+        }
+        is_live
+    }
+
+    pub fn take_behind(&mut self) -> Vec<(u64, Position)> {
+        let behind = self.overflow.iter_mut().flat_map(|overflow| &mut overflow.behind);
+        behind.filter_map(|(number, after)| Some((*number, after.take()?))).collect()
+    }
+
+    pub fn is_behind(&self, number: u64) -> bool {
+        let mut behind = self.overflow.iter().flat_map(|overflow| &overflow.behind);
+        behind.any(|(other, _)| *other == number)
+    }
+
     /// Accepts no more frames of the subscription. Drops its `latest` frame outside the queue, unless the
     /// connection is closing: the frames that a close leaves in the queue are still written.
     pub fn end_subscription(&mut self, number: u64) {
         self.subscriptions.remove(number);
-        if let Some(overflow) = &mut self.overflow
-            && !self.end.is_closing()
-        {
+        let Some(overflow) = &mut self.overflow else { return };
+        overflow.behind.retain(|(other, _)| *other != number);
+        if !self.end.is_closing() {
             overflow.latest.remove(number);
         }
     }
@@ -325,7 +346,7 @@ impl QueueState {
     /// Everything is written.
     fn finish(&mut self) {
         if let Some(overflow) = self.overflow.take() {
-            if overflow.has_backlog() {
+            if overflow.has_backlog() || !overflow.behind.is_empty() {
                 self.wake_connection();
             }
             self.overflow = overflow.emptied();

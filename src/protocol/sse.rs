@@ -101,7 +101,7 @@ impl Encode for SseEvents {
             event = event.id(&position.to_string());
         }
         match publication.kind {
-            PayloadKind::Text => event.data(&publication.payload).end(),
+            PayloadKind::Text | PayloadKind::TextPart => event.data(&publication.payload).end(),
             PayloadKind::Binary => {
                 use base64::Engine;
                 let base64 = base64::engine::general_purpose::STANDARD.encode(&publication.payload);

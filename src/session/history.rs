@@ -3,7 +3,7 @@
 use crate::broker::{PAGE_MAX, Page, Unavailable};
 use crate::hub::Hub;
 use crate::protocol::{Code, Excerpt, Id, Reply, ReplyError};
-use crate::publication::{Channel, Position, Publication};
+use crate::publication::{Channel, Position, Publication, as_text_part};
 
 /// Most payload bytes of one reply. A reply holds at least one publication, whatever its size.
 const BYTES_MAX: usize = 512 << 10;
@@ -28,7 +28,13 @@ pub async fn read(
         None => newest(&hub, &channel, limit).await,
     };
     match read {
-        Ok(excerpt) => Reply::History { id, channel, excerpt },
+        Ok(mut excerpt) => {
+            if hub.rules().of(channel.as_str()).merges() {
+                let publications = std::mem::take(&mut excerpt.publications).into_iter();
+                excerpt.publications = publications.map(as_text_part).collect();
+            }
+            Reply::History { id, channel, excerpt }
+        }
         Err(why) => refuse(Code::Unavailable, why.to_string()),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
+use super::behind::CatchingUp;
 use super::in_flight::InFlight;
 use super::joined::JoinPosition;
 use super::principal::Principal;
@@ -79,6 +80,7 @@ impl Session {
             ),
             subscriptions: Vec::new(),
             in_flight: InFlight::default(),
+            catching_up: CatchingUp::default(),
             ending: None,
             echoes_due: 0,
             bad_tokens: 0,

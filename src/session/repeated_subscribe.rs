@@ -48,6 +48,10 @@ pub async fn answer(
             let (channel, code) = (Some(channel.to_string()), Code::Forbidden);
             return Some(Reply::Error(ReplyError { id: id.clone(), channel, code, message }));
         }
+        if outbound.is_behind(subscription) {
+            // It gets publications later that are before the channel's position.
+            return Some(answer(None));
+        }
         let is_settled = hub.when_settled(&channel, |position| {
             if let Some(frame) = protocol.reply(&answer(position)) {
                 outbound.push_own_or_close(frame);

@@ -45,6 +45,9 @@ impl Session {
                 biased;
                 completed = self.in_flight.next(), if !self.in_flight.is_empty() => self.complete(completed),
                 () = async { broker.wait_for_capacity().await }, if read_state == ReadState::Broker => {}
+                caught_up = self.catching_up.next(), if !self.catching_up.is_empty() => {
+                    self.caught_up(caught_up);
+                }
                 event = poll_fn(|cx| connection.poll_event(cx, &self.outbound, is_on)) => {
                     if let Some(close) = self.handle(event) {
                         break close;
@@ -130,7 +133,10 @@ impl Session {
             }
             ConnectionEvent::Notified => match self.outbound.asked_to_end() {
                 Some(close) => self.end_unless_ending(close),
-                None => self.apply_settings(),
+                None => {
+                    self.catch_up_behind();
+                    self.apply_settings();
+                }
             },
             ConnectionEvent::Close(code) => self.end_for(Close::Client(code)),
             ConnectionEvent::Violation(close) => self.end_for(close),

@@ -3,9 +3,9 @@
 use super::Session;
 use super::joined::{JoinPosition, Joined};
 use super::repeated_subscribe::{self, RepeatedSubscribe};
-use crate::close::Close;
+use super::replaying;
 use crate::hub::{Interest, SubscribeEvent, Subscriber};
-use crate::protocol::{Id, Push, Reply};
+use crate::protocol::{Id, Reply};
 use crate::publication::{Channel, ReplayStart};
 use crate::telemetry;
 
@@ -24,8 +24,8 @@ impl Session {
         interest: Interest,
         subscriber: Subscriber,
     ) -> JoinPosition {
-        let Subscriber { format, echo, closes_on_gap, .. } = subscriber;
         let channel = interest.channel().clone();
+        let own = subscriber.clone();
         let mut join_position = JoinPosition::default();
         let subscription = interest.subscribe(subscriber, &mut |event| match event {
             SubscribeEvent::Subscribed { position, recovered } => {
@@ -37,25 +37,9 @@ impl Session {
                 self.reply(&Reply::Subscribed { id, channel, position, recovered });
             }
             SubscribeEvent::Backlog(backlog) => {
-                let session = Some(self.outbound.session());
-                let due = backlog.iter().filter(|it| echo || it.publication.session != session);
-                telemetry::publications_recovered(format, due.clone().count());
-                let frames = due.map(|recent| recent.frame(channel.as_str(), format));
-                self.outbound.push_backlog(frames);
-                if backlog.iter().any(|it| it.publication.end.is_some())
-                    && let Some(close) = format.close_at_end()
-                {
-                    self.outbound.close(close);
-                }
+                replaying::push_backlog(&own, channel.as_str(), backlog);
             }
-            SubscribeEvent::Gap(reason) => {
-                let gap = Push::Gap { channel: channel.as_str(), reason };
-                match format.push(&gap) {
-                    Some(frame) => self.outbound.push_own_or_close(frame),
-                    None if closes_on_gap => _ = self.outbound.close(Close::Gap),
-                    None => {}
-                }
-            }
+            SubscribeEvent::Gap(reason) => replaying::push_gap(&own, channel.as_str(), reason),
         });
         let present = self.context.hub.rules().of(channel.as_str()).presence.then(|| {
             let principal = self.state.principal();

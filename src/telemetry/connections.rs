@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::metrics::METRICS;
-use super::metrics::connections::SLOW_CLOSED;
+use super::metrics::connections::{SLOW_BEHIND, SLOW_CLOSED};
 use super::rejected::Rejected;
 use crate::close::Close;
 use crate::protocol::Format;
@@ -64,6 +64,11 @@ pub fn sent_bytes(bytes: usize) {
 pub fn slow_consumer_closed() {
     METRICS.connections.slow_consumers.with_label_values(&[SLOW_CLOSED]).inc();
     tracing::debug!("slow consumer closed");
+}
+
+/// A subscriber's outbound queue was full, and it gets what follows once it has taken that.
+pub fn subscriber_fell_behind() {
+    METRICS.connections.slow_consumers.with_label_values(&[SLOW_BEHIND]).inc();
 }
 
 /// A pong was received.

@@ -28,6 +28,7 @@ mod reload;
 mod requests;
 mod revocation;
 mod rfc6455;
+mod rollup;
 mod rules;
 mod sentinel;
 mod slow_consumer;

@@ -13,6 +13,8 @@ use crate::hub::channel_cursor::{ChannelCursor, RecoveryStep};
 use crate::hub::channel_event::ChannelEvent;
 use crate::hub::recovery_queue::{Attempts, RecoveryTask};
 use crate::hub::registry::Registry;
+use crate::hub::rollup::RollupStep;
+use crate::hub::shard::LockedChannel;
 use crate::hub::subscribers::Snapshot;
 use crate::protocol::Push;
 use crate::publication::{Channel, Position};
@@ -22,6 +24,14 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_s
 
 /// The pause after which a step checks again whether the previous step's events were delivered.
 const DELIVERY_PAUSE: Duration = Duration::from_millis(5);
+
+/// How the events of a step are delivered.
+enum Delivered {
+    /// They are with the channel's other publications, which are delivered joined.
+    Joined(Vec<RollupStep>),
+    /// To these subscribers, in this task.
+    ToEach(Snapshot),
+}
 
 /// Reads what channels have missed. Cheap to clone.
 #[derive(Clone)]
@@ -167,19 +177,32 @@ impl CatchUp {
         let received = Instant::now();
         let channels = &self.registry.channels;
         let mut events = Vec::new();
-        let stepped = channels.with_cursor(channel, |cursor, subscribers| {
-            if !cursor.is_current_read(read_number) {
-                return None;
+        let stepped = channels.with_channel(channel, |locked| {
+            let LockedChannel { cursor, subscribers, rollup, .. } = locked;
+            let cursor = cursor.filter(|cursor| cursor.is_current_read(read_number))?;
+            if let Some(rollup) = rollup {
+                let next = step(cursor, &mut events);
+                // Here under the lock, so that a later subscriber does not get them twice.
+                let add = |event| rollup.add(event, subscribers, received);
+                return Some((next, Delivered::Joined(events.drain(..).map(add).collect())));
             }
             if std::mem::replace(&mut cursor.is_delivering, true) {
-                return Some((RecoveryStep::Later, None));
+                return Some((RecoveryStep::Later, Delivered::Joined(Vec::new())));
             }
-            Some((step(cursor, &mut events), Some(subscribers.snapshot())))
+            Some((step(cursor, &mut events), Delivered::ToEach(subscribers.snapshot())))
         });
-        let Some((next, subscribers)) = stepped.flatten() else { return RecoveryStep::Done };
-        let Some(subscribers) = subscribers else { return next };
-        self.deliver(channel, &subscribers, events, received);
-        channels.with_cursor(channel, |cursor, _| cursor.is_delivering = false);
+        let Some((next, delivered)) = stepped.flatten() else { return RecoveryStep::Done };
+        match delivered {
+            Delivered::Joined(steps) => {
+                for step in steps {
+                    self.registry.rollups().take_step(channel.as_str(), step);
+                }
+            }
+            Delivered::ToEach(subscribers) => {
+                self.deliver(channel, &subscribers, events, received);
+                channels.with_cursor(channel, |cursor, _| cursor.is_delivering = false);
+            }
+        }
         next
     }
 
@@ -190,7 +213,7 @@ impl CatchUp {
         events: Vec<ChannelEvent>,
         received: Instant,
     ) {
-        let delivery = self.registry.channels.rules().of(channel.as_str()).delivery;
+        let slow = self.registry.channels.rules().of(channel.as_str()).delivery.into();
         let (name, fan_out) = (channel.as_str(), &self.registry.fan_out);
         let mut left = events.len();
         for event in events {
@@ -201,7 +224,7 @@ impl CatchUp {
                 }
                 ChannelEvent::Publication(publication) => {
                     let more = left > 0;
-                    fan_out.deliver(name, subscribers, delivery, &publication, more, received);
+                    fan_out.deliver(name, subscribers, slow, &publication, more, received);
                 }
             }
         }

@@ -48,11 +48,12 @@ fn write_fields(out: &mut Vec<u8>, publication: &Publication) {
 fn write_payload(out: &mut Vec<u8>, publication: &Publication) {
     let payload = &publication.payload[..];
     let text = match publication.kind {
-        PayloadKind::Text => std::str::from_utf8(payload).ok(),
+        PayloadKind::Text | PayloadKind::TextPart => std::str::from_utf8(payload).ok(),
         PayloadKind::Binary => None,
     };
+    let may_be_data = publication.kind == PayloadKind::Text;
     match text {
-        Some(text) if is_readable(text) => {
+        Some(text) if may_be_data && is_readable(text) => {
             out.extend_from_slice(br#""data":"#);
             out.extend_from_slice(payload);
         }

@@ -9,6 +9,8 @@ use crate::telemetry::rejected::Rejected;
 
 /// The value of the `action` label for a slow consumer that was closed.
 pub const SLOW_CLOSED: &str = "closed";
+/// The subscriber catches up later.
+pub const SLOW_BEHIND: &str = "behind";
 
 pub struct ConnectionMetrics {
     pub open: [IntGauge; Format::COUNT],
@@ -61,7 +63,7 @@ impl ConnectionMetrics {
                 "slow_consumers_total",
                 "Subscribers that could not keep up, by the action taken.",
                 "action",
-                [SLOW_CLOSED],
+                [SLOW_CLOSED, SLOW_BEHIND],
             ),
             rejected: rejected(add),
             revocations: add.gauge(

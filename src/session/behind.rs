@@ -1,0 +1,53 @@
+//! The subscriptions of a session whose connection was too slow.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use futures_util::future::BoxFuture;
+
+use crate::hub::Interest;
+
+/// The subscriptions of one session that have fallen behind: at most as many as it has.
+#[derive(Default)]
+pub struct CatchingUp(Vec<Behind>);
+
+struct Behind {
+    subscription: u64,
+    interest: BoxFuture<'static, Interest>,
+}
+
+/// A subscription that can continue.
+pub struct CaughtUp {
+    pub subscription: u64,
+    pub interest: Interest,
+}
+
+impl CatchingUp {
+    /// `interest`: resolves once the client can continue.
+    pub fn add(&mut self, subscription: u64, interest: BoxFuture<'static, Interest>) {
+        self.0.push(Behind { subscription, interest });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Resolves once the client can continue with a subscription. Cancel safe.
+    pub async fn next(&mut self) -> CaughtUp {
+        poll_fn(|cx| {
+            let ready = self.0.iter_mut().enumerate().find_map(|(at, behind)| {
+                match behind.interest.as_mut().poll(cx) {
+                    Poll::Ready(interest) => Some((at, interest)),
+                    Poll::Pending => None,
+                }
+            });
+            let Some((at, interest)) = ready else { return Poll::Pending };
+            let Behind { subscription, .. } = self.0.swap_remove(at);
+            if self.0.is_empty() {
+                self.0 = Vec::new();
+            }
+            Poll::Ready(CaughtUp { subscription, interest })
+        })
+        .await
+    }
+}

@@ -1,0 +1,32 @@
+//! Queues what a client gets of a channel's past.
+
+use std::sync::Arc;
+
+use crate::close::Close;
+use crate::hub::{RecentPublication, Subscriber};
+use crate::protocol::Push;
+use crate::telemetry;
+
+/// Queues the publications that a client has missed.
+pub fn push_backlog(subscriber: &Subscriber, channel: &str, backlog: &[Arc<RecentPublication>]) {
+    let Subscriber { outbound, format, echo, .. } = subscriber;
+    let session = Some(outbound.session());
+    let due = backlog.iter().filter(|it| *echo || it.publication.session != session);
+    telemetry::publications_recovered(*format, due.clone().count());
+    outbound.push_backlog(due.map(|recent| recent.frame(channel, *format)));
+    if backlog.iter().any(|it| it.publication.end.is_some())
+        && let Some(close) = format.close_at_end()
+    {
+        outbound.close(close);
+    }
+}
+
+/// Tells the client that it may miss publications.
+pub fn push_gap(subscriber: &Subscriber, channel: &str, reason: &'static str) {
+    let Subscriber { outbound, format, closes_on_gap, .. } = subscriber;
+    match format.push(&Push::Gap { channel, reason }) {
+        Some(frame) => outbound.push_own_or_close(frame),
+        None if *closes_on_gap => _ = outbound.close(Close::Gap),
+        None => {}
+    }
+}
