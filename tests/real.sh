@@ -132,6 +132,8 @@ case $status in
 esac
 part "the client in seeded faults, short" env TIDEGATE="$(realpath "$binary")" SEEDS="${CLIENT_SEEDS:-4}" PARALLEL=4 MILLISECONDS=2500 \
   node tests/browser/chaos/main.mjs websocket
+part "the client in seeded faults, short, by the other transports" env TIDEGATE="$(realpath "$binary")" SEEDS="${CLIENT_SEEDS:-2}" PARALLEL=4 MILLISECONDS=2500 \
+  node tests/browser/chaos/main.mjs sse poll changing
 
 # A node that exits in the test, and one of its fleet that requires an API key.
 api_key=0123456789abcdef0123456789abcdef

@@ -62,5 +62,19 @@ export async function fallbackChecks(checks, browser, fleet) {
     await page.close();
   });
 
+  await checks.check('when the proxy no longer holds streams back, the page returns to them and loses nothing', async () => {
+    const { company, page } = await open({ upgrades: '403', streams: 'body' }, ['chat:stream'], { retryWebSocket: 500 });
+    assert.equal(await page.page.evaluate(() => window.client.transport), 'poll');
+    await page.publish('chat:stream', 'by poll');
+    await page.untilReceived('chat:stream', 'by poll');
+    company.streams = 'pass';
+    await page.until('it reads a stream', () => window.client.transport === 'sse' && window.client.state === 'open');
+    await page.publish('chat:stream', 'by sse');
+    await page.untilReceived('chat:stream', 'by sse');
+    await page.assertReceived('chat:stream', ['by poll', 'by sse']);
+    await page.assertGaps('chat:stream', 0);
+    await page.close();
+  });
+
   for (const it of companies) it.close();
 }

@@ -124,6 +124,104 @@ describe("a client without WebSockets", { concurrency: 6 }, () => {
     });
   }
 
+  test("a client that polls returns to event streams when they get through, and loses nothing of a channel with history", async () => {
+    const { client, proxy } = await start("poll", node, { retryWebSocket: 500 });
+    const kept = journal(client.subscribe("kept:return"));
+    await kept.until("subscribed");
+    assert.equal(client.transport, "poll");
+    await client.publish("kept:return", 1);
+    proxy.buffers = false;
+    let n = 1;
+    await until("it reads a stream", async () => {
+      await client.publish("kept:return", ++n);
+      return client.transport == "sse" && client.state == "open";
+    });
+    await client.publish("kept:return", ++n);
+    await until("the last", () => kept.data.at(-1) == n);
+    assert.deepEqual(kept.data, numbers(n));
+    assert.deepEqual(kept.of("gap"), []);
+    client.close();
+  });
+
+  test("a stream that dies silently beside another one is replaced, and what it missed arrives", async () => {
+    const quick = await startNode({ ...AUTH, "session.ping_interval": "200ms", "session.pong_timeout": "200ms" });
+    const { client, proxy } = await start("sse", quick);
+    const one = journal(client.subscribe("kept:one"));
+    await one.until("subscribed");
+    const two = journal(client.subscribe("kept:two"));
+    await two.until("subscribed");
+    proxy.isSilent = (url) => url.startsWith("/sse") && url.includes("two") && !url.includes("one");
+    await quick.publish("kept:two", "missed");
+    await quick.publish("kept:one", 1);
+    await one.until("publication");
+    await two.until("publication");
+    assert.deepEqual([two.data, two.of("gap"), one.data], [["missed"], [], [1]]);
+    client.close();
+  });
+
+  test("by poll: a channel that is added beside four waiting polls is polled at once", async () => {
+    const { client, proxy } = await start("poll");
+    const quiet = numbers(4).map((at) => client.subscribe(`kept:waiting-${at}`));
+    await until("four polls wait", () => numbers(4).every((at) => proxy.requests.some((each) => each.includes(`/poll/kept%3Awaiting-${at}?`))));
+    const begun = performance.now();
+    for (const channel of ["kept:fifth", "kept:sixth"]) {
+      const got = journal(client.subscribe(channel));
+      await got.until("subscribed");
+      await node.publish(channel, 1);
+      await got.until("publication");
+      quiet.pop().unsubscribe();
+    }
+    assert.ok(performance.now() - begun < 20_000, "it waited for the end of a poll, which is 25 s");
+    client.close();
+  });
+
+  for (const transport of ["sse", "poll"]) {
+    test(`by ${transport}: a subscription from the first publication on gets all 2,100, page by page`, async () => {
+      const long = await startNode({ rules: '[{ pattern = "**", subscribe = "anyone", publish = "anyone", history = { size = 5000, age = "10m" } }]' });
+      const publisher = connectWith(long.url);
+      const data = numbers(2100);
+      for (let at = 0; at < data.length; at += 700) await Promise.all(data.slice(at, at + 700).map((n) => publisher.publish("long", n)));
+      const { client } = await start(transport, long);
+      for (const what of ["the first subscription", "one that joins it"]) {
+        const got = journal(client.subscribe("long", { since: "first" }));
+        await got.until("publication", data.length);
+        assert.deepEqual(got.data, data, what);
+        assert.deepEqual(got.of("gap"), [], what);
+      }
+      client.close();
+    });
+  }
+
+  test("with echo: false, the others' publications arrive while the client publishes one after another", async () => {
+    const { client, proxy } = await start("sse");
+    const got = journal(client.subscribe("kept:drawing", { echo: false }));
+    await got.until("subscribed");
+    proxy.delay = (url) => (url.startsWith("/publish") ? 100 : 0);
+    let left = 30;
+    const mine = numbers(left).map((n) => client.publish("kept:drawing", `mine ${n}`).then(() => left--));
+    await node.publish("kept:drawing", "theirs");
+    await got.until("publication");
+    assert.ok(left > 0, "it came after the last of the client's own");
+    await Promise.all(mine);
+    assert.deepEqual(got.data, ["theirs"]);
+    client.close();
+  });
+
+  test("publications of a channel keep their order, while another channel's requests are slow", async () => {
+    const { client, proxy } = await start("sse");
+    const got = journal(client.subscribe("kept:order"));
+    await got.until("subscribed");
+    proxy.delay = (url) => (url.includes("slow") ? 3000 : Math.random() * 20);
+    let isSlow = true;
+    const slow = client.publish("kept:slow", 1).then(() => (isSlow = false));
+    await Promise.all(numbers(20).map((n) => client.publish("kept:order", n)));
+    assert.ok(isSlow, "it waited for the other channel");
+    await got.until("publication", 20);
+    assert.deepEqual(got.data, numbers(20));
+    await slow;
+    client.close();
+  });
+
   test("a token that is refused is asked for again, and one that expires is renewed", async () => {
     let refused = false;
     let accepted = 0;

@@ -148,18 +148,25 @@ export async function startHttpProxy(node) {
     upgrades: "refuse",
     /** Answers are passed on only when they are complete. */
     buffers: false,
+    /** Whether the answer to this request stays open and carries nothing more: `(url) => boolean`. */
+    isSilent: () => false,
+    /** Milliseconds before a request is passed on. */
+    delay: () => 0,
     /** Everything is refused, as without a network. */
     down: false,
     requests: [],
     sockets: new Set(),
     cut: () => proxy.sockets.forEach((socket) => socket.resetAndDestroy()),
   };
-  const server = createHttpServer((request, response) => {
+  const server = createHttpServer(async (request, response) => {
     proxy.requests.push(`${request.method} ${request.url}`);
+    const delay = proxy.delay(request.url);
+    if (delay) await new Promise((resolve) => setTimeout(resolve, delay));
     const forwarded = httpRequest({ port: proxy.target, host: "127.0.0.1", method: request.method, path: request.url, headers: request.headers }, (answer) => {
       if (!proxy.buffers) {
         response.writeHead(answer.statusCode, answer.headers);
-        return void answer.pipe(response).on("error", () => {});
+        answer.on("data", (bytes) => proxy.isSilent(request.url) || response.write(bytes));
+        return void answer.on("end", () => response.end()).on("error", () => response.destroy());
       }
       const chunks = [];
       answer.on("data", (chunk) => chunks.push(chunk)).on("error", () => {}).on("end", () => {

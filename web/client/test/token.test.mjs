@@ -26,6 +26,15 @@ describe("a token", { concurrency: 4 }, () => {
     client.close();
   });
 
+  test("that expires on connection after connection is asked for each time, because none of them was refused", async () => {
+    const client = connect(node.url, { token: () => (client.state == "open" ? null : token("ada", { ttl: 2 })) });
+    const states = record(client);
+    await states.until("open", 4);
+    await states.until("open", 7);
+    assert.ok(states.states.filter(({ code }) => code == 4001).length >= 6);
+    client.close();
+  });
+
   test("is renewed before it expires, on the open connection", async () => {
     let asked = 0;
     const client = connect(node.url, { token: () => token("ada", { ttl: asked++ ? 3600 : 2 }) });
