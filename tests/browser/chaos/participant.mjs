@@ -3,8 +3,8 @@
 import { Random } from '../lib/random.mjs';
 import { sign } from '../lib/tokens.mjs';
 
-/** Unsettled publications of one participant. More would only measure the bounds of the client; over HTTP, one waits for the other. */
-const UNSETTLED_MAX = { websocket: 300, sse: 60, poll: 60 };
+/** Unsettled publications of one participant. More would only measure the bounds of the client, and over HTTP one waits for the other. */
+const UNSETTLED_MAX = { websocket: 300, sse: 30, poll: 30 };
 
 export class Participant {
   #random;
