@@ -150,8 +150,8 @@ export async function startHttpProxy(node) {
     buffers: false,
     /** Whether the answer to this request stays open and carries nothing more: `(url) => boolean`. */
     isSilent: () => false,
-    /** Milliseconds before a request is passed on. */
-    delay: () => 0,
+    /** What a request waits for before it is passed on: `(url) => promise`. */
+    hold: () => undefined,
     /** Everything is refused, as without a network. */
     down: false,
     requests: [],
@@ -160,8 +160,7 @@ export async function startHttpProxy(node) {
   };
   const server = createHttpServer(async (request, response) => {
     proxy.requests.push(`${request.method} ${request.url}`);
-    const delay = proxy.delay(request.url);
-    if (delay) await new Promise((resolve) => setTimeout(resolve, delay));
+    await proxy.hold(request.url);
     const forwarded = httpRequest({ port: proxy.target, host: "127.0.0.1", method: request.method, path: request.url, headers: request.headers }, (answer) => {
       if (!proxy.buffers) {
         response.writeHead(answer.statusCode, answer.headers);

@@ -1,0 +1,118 @@
+// `tidegate/fallback` in faults that pass, beside slow requests, and on long histories.
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import * as fallback from "tidegate/fallback";
+import { connect as connectWith } from "./connect.mjs";
+import { AUTH, journal, startHttpProxy, startNode, until } from "./nodes.mjs";
+
+const numbers = (count, from = 1) => Array.from({ length: count }, (_, at) => from + at);
+
+let node;
+before(async () => { node = await startNode({ ...AUTH, "presence.grace": "0s" }); });
+
+/** A client whose transport is the given one, because the proxy allows no other. */
+async function start(transport, target = node, options = {}) {
+  const proxy = await startHttpProxy(target);
+  proxy.buffers = transport == "poll";
+  const client = connectWith(proxy.url, { WebSocket: class { constructor() { throw new Error("blocked"); } }, ...options }, fallback);
+  return { proxy, client };
+}
+
+describe("a client without WebSockets", { concurrency: 3 }, () => {
+  test("a client that polls returns to event streams when they get through, and loses nothing of a channel with history", async () => {
+    const { client, proxy } = await start("poll", node, { retryWebSocket: 500 });
+    const kept = journal(client.subscribe("kept:return"));
+    await kept.until("subscribed");
+    assert.equal(client.transport, "poll");
+    await client.publish("kept:return", 1);
+    proxy.buffers = false;
+    let n = 1;
+    await until("it reads a stream", async () => {
+      await client.publish("kept:return", ++n);
+      return client.transport == "sse" && client.state == "open";
+    });
+    await client.publish("kept:return", ++n);
+    await until("the last", () => kept.data.at(-1) == n);
+    assert.deepEqual(kept.data, numbers(n));
+    assert.deepEqual(kept.of("gap"), []);
+    client.close();
+  });
+
+  test("a stream that dies silently beside another one is replaced, and what it missed arrives", async () => {
+    const quick = await startNode({ ...AUTH, "session.ping_interval": "200ms", "session.pong_timeout": "200ms" });
+    const { client, proxy } = await start("sse", quick);
+    const one = journal(client.subscribe("kept:one"));
+    await one.until("subscribed");
+    const two = journal(client.subscribe("kept:two"));
+    await two.until("subscribed");
+    proxy.isSilent = (url) => url.startsWith("/sse") && url.includes("two") && !url.includes("one");
+    await quick.publish("kept:two", "missed");
+    await quick.publish("kept:one", 1);
+    await one.until("publication");
+    await two.until("publication");
+    assert.deepEqual([two.data, two.of("gap"), one.data], [["missed"], [], [1]]);
+    client.close();
+  });
+
+  test("by poll: a channel that is added beside four waiting polls is polled at once", async () => {
+    const { client, proxy } = await start("poll");
+    const quiet = numbers(4).map((at) => client.subscribe(`kept:waiting-${at}`));
+    await until("four polls wait", () => numbers(4).every((at) => proxy.requests.some((each) => each.includes(`/poll/kept%3Awaiting-${at}?`))));
+    const begun = performance.now();
+    for (const channel of ["kept:fifth", "kept:sixth"]) {
+      const got = journal(client.subscribe(channel));
+      await got.until("subscribed");
+      await node.publish(channel, 1);
+      await got.until("publication");
+      quiet.pop().unsubscribe();
+    }
+    assert.ok(performance.now() - begun < 20_000, "it waited for the end of a poll, which is 25 s");
+    client.close();
+  });
+
+  for (const transport of ["sse", "poll"]) {
+    test(`by ${transport}: a subscription from the first publication on gets all 2,100, page by page`, async () => {
+      const long = await startNode({ rules: '[{ pattern = "**", subscribe = "anyone", publish = "anyone", history = { size = 5000, age = "10m" } }]' });
+      const publisher = connectWith(long.url);
+      const data = numbers(2100);
+      for (let at = 0; at < data.length; at += 700) await Promise.all(data.slice(at, at + 700).map((n) => publisher.publish("long", n)));
+      const { client } = await start(transport, long);
+      for (const what of ["the first subscription", "one that joins it"]) {
+        const got = journal(client.subscribe("long", { since: "first" }));
+        await got.until("publication", data.length);
+        assert.deepEqual(got.data, data, what);
+        assert.deepEqual(got.of("gap"), [], what);
+      }
+      client.close();
+    });
+  }
+
+  test("with echo: false, the others' publications arrive while the client publishes without a pause", async () => {
+    const { client } = await start("sse");
+    const got = journal(client.subscribe("kept:drawing", { echo: false }));
+    await got.until("subscribed");
+    let left = 300;
+    const draw = async () => { while (left-- > 0 && !got.data.length) await client.publish("kept:drawing", "mine"); };
+    const drawing = Promise.all(numbers(5).map(draw));
+    await node.publish("kept:drawing", "theirs");
+    await drawing;
+    assert.deepEqual(got.data, ["theirs"]);
+    client.close();
+  });
+
+  test("publications of a channel keep their order, and do not wait for those of another channel", async () => {
+    const { client, proxy } = await start("sse");
+    const got = journal(client.subscribe("kept:order"));
+    await got.until("subscribed");
+    let release;
+    const released = new Promise((resolve) => (release = resolve));
+    proxy.hold = (url) => (url.includes("slow") ? released : new Promise((resolve) => setTimeout(resolve, Math.random() * 20)));
+    const slow = client.publish("kept:slow", 1);
+    await Promise.all(numbers(20).map((n) => client.publish("kept:order", n)));
+    await got.until("publication", 20);
+    assert.deepEqual(got.data, numbers(20));
+    release();
+    await slow;
+    client.close();
+  });
+});
