@@ -284,7 +284,6 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     // The channel may have moved to a younger stream.
     if (!subscribed || !stream.channels.includes(subscribed)) return;
     arrive(subscribed, message);
-    if (name == "ended") channels.delete(message.channel);
   }
 
   function arrive(subscribed: Subscribed, message: Wire) {
@@ -300,6 +299,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       // The positions of the client's own publications are in order, so none before it is still to come.
       if (subscribed.own?.delete(position)) return;
     }
+    if (message.type == "ended") channels.delete(message.channel);
     receive(message);
   }
 
@@ -383,6 +383,10 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
         if (answer?.recovered === false) arrive(next, { type: "gap", channel, reason: "not_recovered" });
         for (const each of answer?.publications ?? []) arrive(next, { type: "publication", channel, ...each });
         next.polledTo = answer?.position ?? polledTo;
+        if (answer?.ended) {
+          arrive(next, { type: "ended", channel, position: answer.position, ...answer.ended });
+          continue;
+        }
         if (answer) receive({ type: "pong" });
         if (stays) turn.unshift(next);
         else turn.push(next);

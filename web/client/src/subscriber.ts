@@ -7,9 +7,11 @@ import type { Publication, Subscription, TidegateError } from "./types.js";
 /** A subscription of the application, and the client's side of it. */
 export interface Subscriber {
   subscription: Subscription<any>;
-  deliver(publication: Publication): void;
+  /** What comes live: publications, and what is to be seen between them. */
+  deliver(event: string, value: unknown): void;
+  /** An event at once. */
   emit(event: string, value: unknown): void;
-  /** Live publications wait until `release`, while the past is delivered with `deliverPast`. */
+  /** What comes live waits until `release`, while the past is delivered with `deliverPast`. */
   hold(): void;
   release(): void;
   deliverPast(publications: Publication[]): void;
@@ -24,7 +26,7 @@ export function createSubscriber(channel: string, unsubscribe: () => void): Subs
   let failure: TidegateError | undefined;
   /** For an iterator, or for the handler that is added later; undefined where there is one. */
   let queue: Publication[] | undefined = [];
-  let held: Publication[] | undefined;
+  let held: [event: string, value: any][] | undefined;
   let isIterated = false;
   let wake = () => {};
 
@@ -42,37 +44,54 @@ export function createSubscriber(channel: string, unsubscribe: () => void): Subs
     events.emit("publication", publication);
   }
 
+  function emit(event: string, value: unknown) {
+    if (!over) events.emit(event, value);
+  }
+
+  function act([event, value]: [string, any], mixed?: boolean) {
+    if (event == "publication") return deliverNow(value, mixed);
+    emit(event, value);
+    if (event == "ended") end();
+  }
+
   function release() {
-    const publications = held;
+    const all = held;
     held = undefined;
-    publications?.forEach((publication) => deliverNow(publication, true));
+    all?.forEach((each) => act(each, true));
+  }
+
+  function end(error?: TidegateError) {
+    if (over) return;
+    if (error && !events.emit("error", error) && !isIterated) console.error(error);
+    over = true;
+    failure ??= error;
+    wake();
   }
 
   return {
     release,
+    end,
+    emit,
     deliverPast(publications) {
       // The past may have been read long after the subscription: what came before its first publication goes first.
       const first = publications[0]?.position;
-      while (first && held?.[0] && !(held[0].position && !isNew(first, held[0].position, true))) deliverNow(held.shift()!);
+      const gaps: typeof held = [];
+      while (first && held?.[0] && !(held[0][1].position && !isNew(first, held[0][1].position, true))) {
+        act(held[0]);
+        if (held[0][0] == "gap") gaps.push(held[0]);
+        held.shift();
+      }
       publications.forEach((publication) => deliverNow(publication));
+      // What is missing may also be behind the past.
+      held?.unshift(...gaps);
     },
     hold: () => void (held = []),
-    deliver(publication) {
-      if (!held) return deliverNow(publication);
-      if (held.push(publication) > HELD_MAX) {
+    deliver(event, value) {
+      if (!held) return act([event, value]);
+      if (held.push([event, value]) > HELD_MAX) {
         events.emit("gap", { reason: "slow_consumer" });
         release();
       }
-    },
-    emit(event, value) {
-      if (!over) events.emit(event, value);
-    },
-    end(error) {
-      if (over) return;
-      if (error && !events.emit("error", error) && !isIterated) console.error(error);
-      over = true;
-      failure ??= error;
-      wake();
     },
     subscription: {
       channel,

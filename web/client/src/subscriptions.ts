@@ -28,8 +28,8 @@ interface Shared {
 export function createSubscriptions(connection: () => Connection, requests: Requests) {
   const channels = new Map<string, Shared>();
 
-  const emit = (shared: Shared, event: string, value: unknown) =>
-    shared.subscribers.forEach((subscriber) => subscriber.emit(event, value));
+  const deliver = (shared: Shared, event: string, value: unknown) =>
+    shared.subscribers.forEach((subscriber) => subscriber.deliver(event, value));
 
   /** Subscribes, in few commands. While there is no connection it does nothing: `connected` does it later. */
   function ask(list: Iterable<Shared>) {
@@ -60,9 +60,13 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
     if (batch) send({ channels: batch });
   }
 
-  function end(shared: Shared, error?: TidegateError) {
+  function forget(shared: Shared) {
     clearTimeout(shared.retryTimer);
     channels.delete(shared.channel);
+  }
+
+  function end(shared: Shared, error?: TidegateError) {
+    forget(shared);
     shared.subscribers.forEach((subscriber) => subscriber.end(error));
   }
 
@@ -74,8 +78,8 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
     if (!pastFollows) shared.position = position;
     shared.live = shared.resumes = true;
     shared.refusals = 0;
-    emit(shared, "subscribed", { position, recovered });
-    if (gap) emit(shared, "gap", { reason: recovered == null ? "reconnected" : "not_recovered" });
+    shared.subscribers.forEach((subscriber) => subscriber.emit("subscribed", { position, recovered }));
+    if (gap) deliver(shared, "gap", { reason: recovered == null ? "reconnected" : "not_recovered" });
   }
 
   function refused(shared: Shared, { code, message, temporary }: Wire) {
@@ -153,16 +157,15 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
       if (!shared) return;
       if (type == "publication" && shared.live) {
         shared.position = position ?? shared.position;
-        const publication = decode(channel, message);
-        shared.subscribers.forEach((subscriber) => subscriber.deliver(publication));
+        deliver(shared, type, decode(channel, message));
       } else if (type == "subscribed" && id === shared.id) {
         subscribed(shared, message);
       } else if (type == "error" && (id == null || id === shared.id)) {
         refused(shared, message);
       } else if (shared.live && ["gap", "ended", "join", "leave"].includes(type)) {
         if (message.reason == "rules_changed") requests.forgets(channel);
-        emit(shared, type, message);
-        if (type == "ended") end(shared);
+        deliver(shared, type, message);
+        if (type == "ended") forget(shared);
       }
     },
 

@@ -92,6 +92,29 @@ describe("close codes", { concurrency: 8 }, () => {
     client.close();
   });
 
+  test("a subscription that joins another tells what is live, gaps and the end among it, in its order behind the past", async () => {
+    const server = await startServer(({ send, command: { type, id, channels, channel } }) => {
+      const publication = (position) => ({ data: position, position });
+      if (type == "subscribe") send({ type: "subscribed", id, channel: Object.keys(channels)[0], position: "1-2" });
+      if (type != "history") return;
+      // All of this comes while the past is being read.
+      send({ type: "publication", channel, ...publication("1-3") });
+      send({ type: "gap", channel, reason: "history_lost" });
+      send({ type: "publication", channel, ...publication("2-1") });
+      send({ type: "ended", channel, reason: "done", position: "2-1" });
+      send({ type: "history", id, channel, publications: ["1-1", "1-2"].map(publication), position: "1-2" });
+    });
+    const client = connect(server.url);
+    const first = journal(client.subscribe("run:1"));
+    await first.until("subscribed");
+    const joined = journal(client.subscribe("run:1", { last: 2 }));
+    await joined.until("ended");
+    const told = ({ entries }) => entries.map(({ event, value }) => value.data ?? event);
+    assert.deepEqual(told(first), ["subscribed", "1-3", "gap", "2-1", "ended"]);
+    assert.deepEqual(told(joined), ["subscribed", "1-1", "1-2", "1-3", "gap", "2-1", "ended"]);
+    client.close();
+  });
+
   test("a temporarily refused subscription is tried again, and ended is the last that a subscription tells", async () => {
     let refusals = 0;
     const server = await startServer(({ send, command: { type, id, channels } }) => {

@@ -1,6 +1,8 @@
 // `tidegate/fallback` in faults that pass, beside slow requests, and on long histories.
 import assert from "node:assert/strict";
-import { before, describe, test } from "node:test";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { after, before, describe, test } from "node:test";
 import * as fallback from "tidegate/fallback";
 import { connect as connectWith } from "./connect.mjs";
 import { AUTH, journal, startHttpProxy, startNode, until } from "./nodes.mjs";
@@ -115,4 +117,38 @@ describe("a client without WebSockets", { concurrency: 3 }, () => {
     await slow;
     client.close();
   });
+
+  for (const transport of ["sse", "poll"]) {
+    test(`by ${transport}: a run that ends while its past is read is told whole, and then its end`, async () => {
+      const requests = [];
+      const publication = (n) => ({ data: n, position: `1-${n}` });
+      const history = (numbers) => JSON.stringify({ channel: "run:1", publications: numbers.map(publication), position: `1-${numbers.at(-1)}`, recovered: true });
+      let ended;
+      const isEnded = new Promise((resolve) => (ended = resolve));
+      // What a node answers.
+      const server = createServer(async ({ url }, response) => {
+        requests.push(url);
+        if (url.startsWith("/history")) {
+          if (transport == "sse" && !url.endsWith("limit=1")) await isEnded;
+          return response.end(history([1, 2]));
+        }
+        if (url.startsWith("/poll")) return response.end(history([3]).replace(/}$/, ',"ended":{"reason":"done"}}'));
+        if (transport == "poll" || url == "/sse") return response.writeHead(400).end('{"error":{"code":"bad_request","message":"no"}}');
+        response.writeHead(200, { "content-type": "text/event-stream" }).write("retry: 1000\n\n");
+        response.write(`data: ${JSON.stringify({ type: "publication", channel: "run:1", ...publication(3) })}\n\n`);
+        response.write('event: ended\ndata: {"type":"ended","channel":"run:1","reason":"done","position":"1-3"}\n\n');
+        setTimeout(ended, 50);
+      }).listen(0, "127.0.0.1");
+      await once(server, "listening");
+      after(() => { server.close(); server.closeAllConnections(); });
+      const client = connectWith(`ws://127.0.0.1:${server.address().port}/ws`, { WebSocket: undefined }, fallback);
+      const run = journal(client.subscribe("run:1", { since: "first" }));
+      await run.until("ended");
+      assert.deepEqual(run.entries.map(({ event, value }) => value.data ?? event), ["subscribed", 1, 2, 3, "ended"]);
+      assert.equal(run.of("ended")[0].reason, "done");
+      await client.history("run:1");
+      assert.ok(requests.filter((url) => url.startsWith("/poll")).length <= 1, "it polls on");
+      client.close();
+    });
+  }
 });
