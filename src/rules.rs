@@ -140,6 +140,12 @@ impl Rules {
         Self(Live::new(RuleTable { rules, otherwise: none.otherwise, is_built_in: true }))
     }
 
+    /// The rules of a configuration's text.
+    #[cfg(test)]
+    pub fn of_text(list: &str) -> Self {
+        tests::read_with(list, false).expect("valid rules")
+    }
+
     /// The policy of a channel: of the first matching rule, or the default.
     pub fn of(&self, channel: &str) -> Policy {
         self.0.get().of(channel)

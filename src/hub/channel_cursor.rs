@@ -193,6 +193,9 @@ impl ChannelCursor {
         is_end: bool,
         events: &mut Vec<ChannelEvent>,
     ) -> RecoveryStep {
+        if self.starts_fresh(page.first()) {
+            return RecoveryStep::Release;
+        }
         let Some(read) = &self.read else { return RecoveryStep::Done };
         let (target, held_on) = (read.target, !read.interrupted);
         let last = self.last();
@@ -234,6 +237,20 @@ impl ChannelCursor {
             _ => {}
         }
         RecoveryStep::Release
+    }
+
+    /// Whether the history begins anew with this first publication of a page, for subscribers who got everything
+    /// directly. It arrives after what the old rules kept in no history, or is held.
+    fn starts_fresh(&mut self, first: Option<&Publication>) -> bool {
+        let (Some(read), Some(first)) = (&mut self.read, first) else { return false };
+        let has_missed_nothing = read.has_missed_nothing();
+        read.has_delivered = true;
+        let starts = has_missed_nothing
+            && self.last().is_some_and(|last| is_first_of_later_epoch(first, last));
+        if starts {
+            self.positions.start_fresh(before(first));
+        }
+        starts
     }
 
     /// The gap reason before a publication that does not follow the last position, if any. `held_on`: the
@@ -347,9 +364,14 @@ fn before(publication: &Publication) -> Option<Position> {
 /// history was deleted in Redis, and nothing is missing. Not if other rules began the new history: then
 /// something may be missing.
 fn begins_new_history(publication: &Publication, last: Position) -> bool {
+    !publication.rules_changed && is_first_of_later_epoch(publication, last)
+}
+
+/// Whether the publication is the first of its epoch, which is later than that of `last` and does not
+/// continue it.
+fn is_first_of_later_epoch(publication: &Publication, last: Position) -> bool {
     publication.previous.is_none()
-        && !publication.rules_changed
-        && publication.position.is_some_and(|it| it.epoch > last.epoch && it.seq <= 1)
+        && publication.position.is_some_and(|it| it.epoch > last.epoch && it.seq == 1)
 }
 
 #[cfg(test)]

@@ -166,7 +166,10 @@ impl RedisContext {
         if self.is_command && self.routing.is_known() {
             return !Channel::is_internal(channel) && self.routing.appends(channel);
         }
-        self.keeps_history(channel)
-            || !Channel::is_internal(channel) && self.routing.appends(channel)
+        if Channel::is_internal(channel) {
+            return false;
+        }
+        let own = self.rules.get();
+        own.of(channel).history.is_some() || self.routing.appends_besides(&own, channel)
     }
 }

@@ -1,5 +1,6 @@
 //! Lanes, each of which is everything that talks to one master, and the map from channels to lanes.
 
+pub mod in_flight;
 pub mod lane;
 pub mod lane_map;
 pub mod slot;

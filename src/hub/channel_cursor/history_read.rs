@@ -27,6 +27,8 @@ pub struct HistoryRead {
     pub interrupted: bool,
     /// Held publications have continued from what was read.
     pub advanced: bool,
+    /// Publications of the history were delivered, which may arrive on the broker's connection after that.
+    pub has_delivered: bool,
     /// The channel had subscribers before it had a position, because its rule has just begun to keep history.
     /// They got every publication directly so far, and must miss none in the transition.
     pub had_subscribers: bool,
@@ -41,10 +43,13 @@ impl HistoryRead {
 
     /// Whether the history has just begun and subscribers got everything before it directly.
     pub fn may_start_fresh(&self, end: Option<Position>) -> bool {
-        self.had_subscribers
-            && !self.interrupted
-            && !self.overflowed
-            && end.is_some_and(|end| end.seq == 0)
+        self.has_missed_nothing() && end.is_some_and(|end| end.seq == 0)
+    }
+
+    /// Whether subscribers got everything directly until the read began, and nothing but that: what has arrived
+    /// since is held.
+    pub fn has_missed_nothing(&self) -> bool {
+        self.had_subscribers && !self.interrupted && !self.overflowed && !self.has_delivered
     }
 
     pub fn hold(&mut self, publication: Publication) {

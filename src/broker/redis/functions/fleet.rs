@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::rule_starts::{RuleStarts, kept_since};
 use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::rule_list::RuleList;
-use crate::rules::Rules;
+use crate::rules::RuleTable;
 
 /// Maximum lifetime of an idempotency key or an entry that Redis accepts, in milliseconds.
 const MILLIS_MAX: u128 = 1 << 48;
@@ -102,30 +102,61 @@ impl LibraryFleet {
         Self { kept_since, from, before: Some(before), ..self.clone() }
     }
 
-    /// Records that the history of some channels was interrupted until then, for rules that apply
-    /// and keep it.
+    /// Records that the history of some channels was interrupted until then, for all rules that
+    /// keep it. Those that replace the rules in force may continue the same history.
     pub fn interrupt(&mut self, bypassed: &BypassedHistory, until: u64) {
-        if bypassed.is_empty() || self.rules_before(until).is_some() {
+        if bypassed.is_empty() || until < bypassed.from {
             return;
         }
-        let rules = self.rules();
-        self.kept_since.resize(self.rules.len(), 0);
-        for (at, kept_since) in self.kept_since.iter_mut().enumerate() {
-            if *kept_since < until && bypassed.affects(&rules, at) {
-                *kept_since = until;
-            }
+        let is_pending = self.rules_before(until).is_some();
+        raise(&self.rules, &mut self.kept_since, bypassed, until);
+        if let Some(before) = self.before.as_mut().filter(|_| is_pending) {
+            raise(&before.rules, &mut before.kept_since, bypassed, until);
+        }
+    }
+
+    /// Whether the rules, and when they take effect, are those of the other, whoever installed them
+    /// and whichever histories have begun again since.
+    pub fn has_same_course(&self, other: &Self) -> bool {
+        let before = |it: &Self| it.before.as_ref().map(|before| before.rules.clone());
+        self.rules == other.rules && self.from == other.from && before(self) == before(other)
+    }
+
+    /// Whether the rules that apply until those of [`LibraryFleet::rules`] do are known to a node
+    /// that last read `known`.
+    pub fn continues(&self, known: &Self) -> bool {
+        let starts = |before: &RuleStarts| (before.rules.clone(), before.kept_since.clone());
+        let in_force = (known.rules.clone(), known.kept_since.clone());
+        let is_known = |before: &RuleStarts| {
+            starts(before) == in_force || known.before.as_ref().map(starts) == Some(starts(before))
+        };
+        self.before.as_ref().is_some_and(is_known)
+    }
+}
+
+/// Raises the time since when the rules have kept the history of bypassed channels.
+fn raise(
+    rules: &[(String, u32, u64)],
+    kept_since: &mut Vec<u64>,
+    bypassed: &BypassedHistory,
+    until: u64,
+) {
+    let list = RuleList::new(rules, kept_since);
+    kept_since.resize(rules.len(), 0);
+    for (at, since) in kept_since.iter_mut().enumerate() {
+        if *since < until && bypassed.affects(&list, at) {
+            *since = until;
         }
     }
 }
 
 /// Rules in the form that Redis has.
-pub fn rule_list(rules: &Rules) -> RuleList {
+pub fn rule_list(rules: &RuleTable) -> RuleList {
     RuleList::new(&lua_rules(rules), &[])
 }
 
 /// Rules in the form of [`LibraryFleet::rules`].
-pub fn lua_rules(rules: &Rules) -> Vec<(String, u32, u64)> {
-    let rules = rules.current();
+pub fn lua_rules(rules: &RuleTable) -> Vec<(String, u32, u64)> {
     let rules = rules.iter().map(|rule| match rule.policy.history {
         Some(kept) => (rule.pattern.lua(), kept.size, millis(kept.age)),
         None => (rule.pattern.lua(), 0, 0),

@@ -43,6 +43,8 @@ pub struct Found {
     pub fleet: Option<LibraryFleet>,
     /// The server's clock when the library was read, in milliseconds.
     pub now: u64,
+    /// The same when it was first read, if it was read again to install something.
+    pub started_at: u64,
     /// The library was loaded now, so other nodes have to read it again.
     pub is_new: bool,
 }
@@ -53,7 +55,7 @@ impl Library {
         let fleet = LibraryFleet {
             publish: publish.to_owned(),
             window: millis(config.idempotency_window),
-            rules: lua_rules(&config.rules),
+            rules: lua_rules(&config.rules.current()),
             since: now(),
             database,
             installed_by: format!("{node} on {}", host()),
@@ -65,7 +67,7 @@ impl Library {
 
     /// The same library with the current rules.
     pub fn with_rules(&self, rules: &Rules) -> Self {
-        let mut fleet = LibraryFleet { rules: lua_rules(rules), ..self.fleet.clone() };
+        let mut fleet = LibraryFleet { rules: lua_rules(&rules.current()), ..self.fleet.clone() };
         // Equal rules get no newer time when they are read again, so those of a later node still
         // count. Changed rules are newer than all that this node knows, whatever the nodes' clocks
         // are.
@@ -94,7 +96,8 @@ impl Library {
     /// Reads the installed library, and changes nothing.
     pub async fn read(&self, connection: &mut MultiplexedConnection) -> RedisResult<Found> {
         let (text, now) = read_library(connection).await?;
-        Ok(Found { fleet: text.as_deref().and_then(|text| self.find(text)), now, is_new: false })
+        let fleet = text.as_deref().and_then(|text| self.find(text));
+        Ok(Found { fleet, now, started_at: now, is_new: false })
     }
 
     /// This fleet in the text of a library.
@@ -129,6 +132,7 @@ impl Library {
             let (text, now) = read_library(connection).await?;
             found.now = now;
             let bypassed_until = *bypassed_until.get_or_insert(now);
+            found.started_at = bypassed_until;
             let (fleet, new) = self.to_load(text.as_deref(), now, bypassed, bypassed_until);
             found.fleet = fleet;
             let Some(text) = to_load_signing(&secret, text.as_deref(), new) else { break };

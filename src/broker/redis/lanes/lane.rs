@@ -10,6 +10,7 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value};
 use tokio::sync::{Notify, watch};
 
+use super::in_flight::InFlight;
 use super::slot_owners::{NO_LANE, SlotOwners};
 use super::slot_queues::SlotQueues;
 use crate::broker::redis::connection::cause::Cause;
@@ -48,8 +49,7 @@ pub struct Lane {
     pub secret: Live<Option<Secret>>,
     /// Notified when the server is no longer a master, so the subscribed connection has to end too.
     pub demoted: Notify,
-    /// Locked while publications are sent and unanswered.
-    pub in_flight: tokio::sync::Mutex<()>,
+    pub in_flight: InFlight,
     /// Pending changes of the master's rules.
     pub rule_changes: RuleChanges,
     pool: Pool,
@@ -84,7 +84,7 @@ impl Lane {
             link,
             secret: Live::default(),
             demoted: Notify::new(),
-            in_flight: tokio::sync::Mutex::default(),
+            in_flight: InFlight::default(),
             rule_changes: RuleChanges::default(),
             retired: watch::Sender::new(false),
             topology_refresh: shared.topology_refresh.clone(),

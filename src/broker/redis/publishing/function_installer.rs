@@ -13,7 +13,7 @@ use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::functions::library::Found;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::rules::bypassed_history::BypassedHistory;
-use crate::broker::redis::rules::installing::learn_and_schedule;
+use crate::broker::redis::rules::installing::{begin_read, learn_and_schedule};
 use crate::telemetry;
 
 /// How long installing the functions may take.
@@ -38,13 +38,14 @@ impl FunctionInstaller {
     /// Installs the functions, and takes over the rules there. A command only reads them.
     pub async fn install(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let library = self.context.library.current();
+        let read = begin_read(&self.context);
         let found = match self.context.is_command {
             true => library.read(connection).await,
             false => library.install(connection, &BypassedHistory::default()).await,
         };
         let found =
             found.inspect_err(|error| telemetry::broker_refused("FUNCTION LOAD", "", error))?;
-        learn_and_schedule(&self.context, &self.lane, &found);
+        learn_and_schedule(&self.context, &self.lane, read, &found);
         Ok(())
     }
 
@@ -59,7 +60,8 @@ impl FunctionInstaller {
             Ok(Err(error)) if error.is_io_error() => return Err(error.to_string()),
             Ok(Err(_)) if self.context.is_command => {
                 // A command then publishes with a plain `PUBLISH`.
-                learn_and_schedule(&self.context, &self.lane, &Found::default());
+                let read = begin_read(&self.context);
+                learn_and_schedule(&self.context, &self.lane, read, &Found::default());
             }
             Ok(Err(_)) => self.refused_until = Some(Instant::now() + REFUSED_PAUSE),
             Err(_) => return Err("no answer".to_owned()),

@@ -156,9 +156,11 @@ impl RedisPublisher {
             lane.publications.wait_for_publication().await;
             // A change of rules waits for publications that were sent under the old ones.
             let _in_flight = lane.in_flight.lock().await;
+            lane.in_flight.begin(self.context.routing.plain_publishes.begin());
             if let Err(lost) = self.publish_next(&mut connection).await {
                 return lost;
             }
+            lane.in_flight.answered();
         }
     }
 

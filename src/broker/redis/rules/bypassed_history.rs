@@ -1,7 +1,7 @@
 //! The channels that this node published to with a plain `PUBLISH`, in case other nodes already
 //! kept their history.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct BypassedHistory {
     channels: HashSet<Channel>,
     /// There were more channels.
     all: bool,
+    /// By the server's clock, in milliseconds: only if it is as late, any history was bypassed.
+    pub from: u64,
 }
 
 impl BypassedHistory {
@@ -38,54 +40,89 @@ impl BypassedHistory {
     #[cfg(test)]
     pub fn on(channels: &[&str]) -> Self {
         let channels = channels.iter().map(|name| Channel::new(name).unwrap()).collect();
-        Self { channels, all: false }
+        Self { channels, ..Self::default() }
     }
 }
 
-/// The channels of recent plain publications.
+/// The channels of recent plain publications. Reads of the rules and batches of publications are
+/// counted together; a channel has the number of the newest one when it was last published to.
 #[derive(Default)]
 pub struct PlainPublishes(Mutex<PlainGenerations>);
 
 #[derive(Default)]
 struct PlainGenerations {
-    recent: BypassedHistory,
-    older: BypassedHistory,
+    /// How many reads of the rules and batches have begun.
+    begun: u64,
+    recent: PlainGeneration,
+    older: PlainGeneration,
     rotated_at: Option<Instant>,
+}
+
+#[derive(Default)]
+struct PlainGeneration {
+    channels: HashMap<Channel, u64>,
+    /// The number for channels beyond the maximum.
+    others: Option<u64>,
+}
+
+impl PlainGeneration {
+    fn since(&self, number: u64) -> impl Iterator<Item = &Channel> {
+        self.channels.iter().filter(move |(_, at)| **at >= number).map(|(channel, _)| channel)
+    }
 }
 
 impl PlainPublishes {
     /// Records a plain publication of the channel.
     pub fn published(&self, channel: &Channel) {
-        let recent = &mut self.channels().recent;
-        if !recent.channels.contains(channel) {
-            match recent.channels.len() < PLAIN_CHANNELS_MAX {
-                true => _ = recent.channels.insert(channel.clone()),
-                false => recent.all = true,
-            }
+        let mut generations = self.generations();
+        let begun = generations.begun;
+        let recent = &mut generations.recent;
+        if let Some(at) = recent.channels.get_mut(channel) {
+            *at = begun;
+        } else if recent.channels.len() < PLAIN_CHANNELS_MAX {
+            recent.channels.insert(channel.clone(), begun);
+        } else {
+            recent.others = Some(begun);
         }
+    }
+
+    /// A read of the rules begins, or a batch. Later publications have at least its number, which is
+    /// returned.
+    pub fn begin(&self) -> u64 {
+        let mut generations = self.generations();
+        generations.begun += 1;
+        generations.begun
+    }
+
+    /// The number of the newest one that has begun.
+    pub fn newest(&self) -> u64 {
+        self.generations().begun
     }
 
     /// All masters were checked and none had changed rules, so older publications bypassed no
     /// history.
     pub fn rules_unchanged(&self) {
-        let mut channels = self.channels();
+        let mut generations = self.generations();
         let now = Instant::now();
-        if channels.rotated_at.is_none_or(|at| at + PLAIN_AGE_MIN <= now) {
-            channels.older = std::mem::take(&mut channels.recent);
-            channels.rotated_at = Some(now);
+        if generations.rotated_at.is_none_or(|at| at + PLAIN_AGE_MIN <= now) {
+            generations.older = std::mem::take(&mut generations.recent);
+            generations.rotated_at = Some(now);
         }
     }
 
-    /// The channels of recent plain publications.
-    pub fn bypassed(&self) -> BypassedHistory {
-        let channels = self.channels();
-        let mut bypassed = channels.older.clone();
-        bypassed.channels.extend(channels.recent.channels.iter().cloned());
-        bypassed.all |= channels.recent.all;
-        bypassed
+    /// The channels of recent plain publications that have at least this number. `from`: as
+    /// [`BypassedHistory::from`].
+    pub fn bypassed_since(&self, number: u64, from: u64) -> BypassedHistory {
+        let generations = self.generations();
+        let both = [&generations.older, &generations.recent];
+        BypassedHistory {
+            channels: both.iter().flat_map(|it| it.since(number)).cloned().collect(),
+            all: both.iter().any(|it| it.others.is_some_and(|others| others >= number)),
+            from,
+        }
     }
 
-    fn channels(&self) -> MutexGuard<'_, PlainGenerations> {
+    fn generations(&self) -> MutexGuard<'_, PlainGenerations> {
         self.0.lock().expect("no code panics while it holds the lock")
     }
 }
@@ -103,14 +140,17 @@ mod tests {
     fn a_bypassed_history_is_remembered_while_its_publication_may_be_on_its_way() {
         let publishes = PlainPublishes::default();
         publishes.published(&Channel::new("h:1").unwrap());
-        let bypassed = publishes.bypassed();
+        let bypassed = publishes.bypassed_since(0, 0);
         assert!(bypassed.affects(&list("h:*", 5), 0));
         assert!(!bypassed.affects(&list("h:*", 0), 0), "a rule that keeps no history");
         assert!(!bypassed.affects(&list("k", 5), 0));
         for _ in 0..2 {
             publishes.rules_unchanged();
         }
-        assert!(!publishes.bypassed().is_empty(), "its publication may still be on its way");
+        assert!(
+            !publishes.bypassed_since(0, 0).is_empty(),
+            "its publication may still be on its way"
+        );
     }
 
     #[test]
@@ -119,6 +159,20 @@ mod tests {
         for number in 0..=PLAIN_CHANNELS_MAX {
             publishes.published(&Channel::new(&format!("c:{number}")).unwrap());
         }
-        assert!(publishes.bypassed().affects(&list("h:*", 5), 0));
+        assert!(publishes.bypassed_since(0, 0).affects(&list("h:*", 5), 0));
+        let read = publishes.begin();
+        assert!(publishes.bypassed_since(read, 0).is_empty());
+    }
+
+    #[test]
+    fn publications_before_a_read_of_the_rules_are_distinguished_from_later_ones() {
+        let publishes = PlainPublishes::default();
+        let [before, after] = ["h:1", "k"].map(|name| Channel::new(name).unwrap());
+        publishes.published(&before);
+        publishes.published(&after);
+        let read = publishes.begin();
+        publishes.published(&after);
+        let since = publishes.bypassed_since(read, 0);
+        assert!(!since.affects(&list("h:*", 5), 0) && since.affects(&list("k", 5), 0));
     }
 }

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use super::bypassed_history::BypassedHistory;
-use super::installing::install;
+use super::installing::{begin_read, install};
 use super::mismatch::Mismatch;
 use crate::backoff::jittered;
 use crate::broker::redis::connection::pool::QueryError;
@@ -71,8 +71,9 @@ async fn check(context: &RedisContext, lane: &Lane) -> Result<RulesCheck, QueryE
     }
     // Publications sent under the old rules have their replies now; later ones use the new rules.
     drop(timeout(FLIGHT_TIMEOUT, lane.in_flight.lock()).await);
-    let bypassed = context.routing.plain_publishes.bypassed();
-    install(context, lane, &bypassed).await?;
-    context.routing.settle(lane.number);
-    Ok(RulesCheck::Changed)
+    let before = begin_read(context).unanswered_since;
+    let report = context.routing.begin_report(lane.number);
+    let reported = install(context, lane, &report.bypassed).await;
+    context.routing.end_report(lane.number, &report, reported.is_ok(), before);
+    reported.map(|()| RulesCheck::Changed)
 }

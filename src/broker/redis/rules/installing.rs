@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::bypassed_history::BypassedHistory;
+use super::routing::RulesRead;
 use super::rule_changes::PendingRules;
-use super::rule_list::RuleList;
 use crate::broker::redis::announcement;
 use crate::broker::redis::connection::pool::QueryError;
 use crate::broker::redis::context::RedisContext;
@@ -21,14 +21,25 @@ use crate::telemetry;
 /// affected channels wait for them (`rule_changes.rs`).
 const OWN_RULES_LEAD: Duration = Duration::from_millis(100);
 
-/// Takes over the rules found on a master. `own`: the rules this node uses anyway.
+/// Numbers a read of a master's rules, which begins now.
+pub fn begin_read(context: &RedisContext) -> RulesRead {
+    let number = context.routing.plain_publishes.begin();
+    // Publications that are redirected are in flight in another master's lane.
+    let lanes = context.map.lanes();
+    let oldest = lanes.iter().map(|lane| lane.in_flight.unanswered_since(number)).min();
+    RulesRead { number, unanswered_since: oldest.unwrap_or(number) }
+}
+
+/// Takes over the rules found on a master.
 fn learn(
     context: &RedisContext,
     lane: &Lane,
+    read: RulesRead,
     found: &Found,
-    own: &RuleList,
 ) -> Option<PendingRules> {
-    let change = context.routing.learn(lane.number, found, own);
+    // A command has no rules of its own.
+    let own = (!context.is_command).then(|| context.rules.current());
+    let change = context.routing.learn(lane.number, read, found, own);
     if !context.routing.is_settled(lane.number) {
         context.rules_may_have_changed.notify_one();
     }
@@ -45,14 +56,10 @@ fn learn(
 }
 
 /// Does the same, and schedules the event for the hub.
-pub fn learn_and_schedule(context: &RedisContext, lane: &Lane, found: &Found) {
-    // A command has no rules of its own.
-    let own = match context.is_command {
-        true => RuleList::default(),
-        false => fleet::rule_list(&context.rules),
-    };
-    if let Some(change) = learn(context, lane, found, &own) {
-        lane.rule_changes.add(change, Instant::now());
+pub fn learn_and_schedule(context: &RedisContext, lane: &Lane, read: RulesRead, found: &Found) {
+    if let Some(change) = learn(context, lane, read, found) {
+        let own = fleet::rule_list(&context.rules.current());
+        lane.rule_changes.add(PendingRules { own, ..change }, Instant::now());
     }
 }
 
@@ -62,8 +69,9 @@ pub async fn install(
     lane: &Lane,
     bypassed: &BypassedHistory,
 ) -> Result<(), QueryError> {
+    let read = begin_read(context);
     let found = lane.install(&context.library.current(), bypassed, context.is_command).await?;
-    learn_and_schedule(context, lane, &found);
+    learn_and_schedule(context, lane, read, &found);
     Ok(())
 }
 
@@ -72,11 +80,11 @@ pub async fn install_everywhere(context: &RedisContext) {
     let library = context.library.current();
     let lanes = context.map.lanes();
     let installs = lanes.iter().map(|lane| async {
+        let read = begin_read(context);
         match lane.install(&library, &BypassedHistory::default(), context.is_command).await {
             Ok(found) => {
-                // Compared with no own rules, because this node's rules are about to change. The
-                // hub learns of them elsewhere.
-                learn(context, lane, &found, &RuleList::default());
+                // The hub learns of its own new rules elsewhere.
+                learn(context, lane, read, &found);
                 let pending = found.fleet.and_then(|fleet| fleet.rules_before(found.now));
                 pending.map_or(0, |(_, left)| left)
             }

@@ -19,6 +19,9 @@ const PENDING_MAX: usize = 16;
 pub struct PendingRules {
     pub before: RuleList,
     pub after: RuleList,
+    /// The node's own rules when it learned of the change. It opens the histories that its own newer
+    /// rules start itself.
+    pub own: RuleList,
     /// Time until the new rules take effect, in milliseconds.
     pub delay_millis: u64,
 }
@@ -66,6 +69,7 @@ mod tests {
         let change = PendingRules {
             before: RuleList::default(),
             after: RuleList::default(),
+            own: RuleList::default(),
             delay_millis: 1000,
         };
         changes.add(change.clone(), now);
@@ -79,7 +83,9 @@ mod tests {
 
     #[test]
     fn a_rule_change_affects_channels_whose_history_starts_ends_or_restarts() {
-        let change = |before, after| PendingRules { before, after, delay_millis: 0 };
+        let own = RuleList::default();
+        let change =
+            |before, after| PendingRules { before, after, own: own.clone(), delay_millis: 0 };
         assert!(change(list("h:*", 0, 0), list("h:*", 5, 9)).affects("h:1"));
         assert!(change(list("h:*", 5, 9), list("h:*", 0, 0)).affects("h:1"));
         assert!(change(list("h:*", 5, 9), list("h:*", 5, 10)).affects("h:1"));

@@ -140,12 +140,13 @@ impl Dispatcher<'_> {
     }
 
     /// Lets the hub catch up on channels whose history starts or ends by a change of rules, where
-    /// the node's own rules keep history.
+    /// the node's own rules keep history, and kept it when the node learned of the change.
     pub fn rules_changed(self, change: &PendingRules) {
         let own = self.context.library.get().rules();
+        let is_own = |name: &str| own.kept_since(name).and(change.own.kept_since(name)).is_some();
         let is_meant = |channel: &Channel| {
             let name = channel.as_str();
-            !Channel::is_internal(name) && own.kept_since(name).is_some() && change.affects(name)
+            !Channel::is_internal(name) && is_own(name) && change.affects(name)
         };
         for channel in self.lane.subscriptions.confirmed(is_meant) {
             let interrupted = Some(RULES_CHANGED);

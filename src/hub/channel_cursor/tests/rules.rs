@@ -55,3 +55,42 @@ fn an_epoch_begun_by_changed_rules_causes_a_gap_on_an_uninterrupted_connection()
     assert_eq!(released(&mut cursor), [ChannelEvent::Publication(first)]);
     assert_eq!(cursor.last(), Some(at(2, 1)));
 }
+
+#[test]
+fn a_history_that_is_switched_on_again_while_it_is_published_to_causes_no_gap() {
+    let first = Publication { rules_changed: true, ..at_position(2, 1) };
+    for is_held in [false, true] {
+        // Subscribers got 1-5, and after it publications of the time when the history was off.
+        let mut cursor = ChannelCursor::with_subscribers(Some(at(1, 5)));
+        cursor.open();
+        cursor.receive(plain());
+        if is_held {
+            cursor.receive(first.clone());
+        }
+        let mut events = Vec::new();
+        assert_eq!(cursor.receive_end(Some(at(2, 1)), &mut events), RecoveryStep::Page(at(1, 5)));
+        let next = cursor.receive_page(vec![first.clone()], true, &mut events);
+        assert_eq!(next, RecoveryStep::Release);
+        events.extend(released(&mut cursor));
+        if !is_held {
+            // It is still in transit, behind another one from before.
+            assert!(matches!(cursor.receive(plain()), ArrivalOutcome::Deliver(_)));
+            assert_eq!(cursor.receive(first.clone()), ArrivalOutcome::Deliver(first.clone()));
+        }
+        let expected = [None, Some(at(2, 1))];
+        assert_eq!(publications(&events), expected[..=usize::from(is_held)]);
+        assert_eq!(cursor.last(), Some(at(2, 1)));
+    }
+}
+
+#[test]
+fn a_history_that_begins_again_after_an_interruption_still_causes_a_gap() {
+    let first = Publication { rules_changed: true, ..at_position(2, 1) };
+    let mut cursor = ChannelCursor::with_subscribers(Some(at(1, 5)));
+    cursor.open();
+    cursor.interrupt();
+    let mut events = Vec::new();
+    cursor.receive_end(Some(at(2, 1)), &mut events);
+    cursor.receive_page(vec![first.clone()], true, &mut events);
+    assert_eq!(events[0], ChannelEvent::Gap(RULES_CHANGED));
+}
