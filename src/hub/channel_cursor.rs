@@ -224,7 +224,10 @@ impl ChannelCursor {
         }
         match self.last() {
             Some(last) if !is_end => return RecoveryStep::Page(last),
-            last if target > last && held.is_none() && read.may_start_fresh(target) => {
+            last if target > last
+                && read.may_start_fresh(target)
+                && held.as_ref().is_none_or(|it| target.is_some_and(|end| it.follows(end))) =>
+            {
                 self.positions.start_fresh(target);
             }
             last if target > last => {

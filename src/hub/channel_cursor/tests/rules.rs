@@ -84,6 +84,18 @@ fn a_history_that_is_switched_on_again_while_it_is_published_to_causes_no_gap() 
 }
 
 #[test]
+fn a_history_whose_first_publication_arrives_after_its_empty_page_was_read_causes_no_gap() {
+    let mut cursor = ChannelCursor::with_subscribers(Some(at(1, 5)));
+    cursor.open();
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(2, 0)), &mut events), RecoveryStep::Page(at(1, 5)));
+    cursor.receive(at_position(2, 1));
+    cursor.receive_page(Vec::new(), true, &mut events);
+    events.extend(released(&mut cursor));
+    assert_eq!(publications(&events), [Some(at(2, 1))]);
+}
+
+#[test]
 fn a_history_that_begins_again_after_an_interruption_still_causes_a_gap() {
     let first = Publication { rules_changed: true, ..at_position(2, 1) };
     let mut cursor = ChannelCursor::with_subscribers(Some(at(1, 5)));
