@@ -30,12 +30,21 @@ export class Scratch {
   remove() { fs.rmSync(this.path, { recursive: true, force: true, maxRetries: 3 }); }
 }
 
+/**
+ * Ports of services that are restarted on their port: below those that the system gives to connections, so that none takes a port
+ * meanwhile.
+ */
+const PORTS = { from: 12_000, to: 32_000 };
+
 export async function freePort() {
-  const server = net.createServer();
-  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
+  for (;;) {
+    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from));
+    const server = net.createServer();
+    const isFree = await new Promise((known) => server.on('error', () => known(false)).listen(port, '127.0.0.1', () => known(true)));
+    if (!isFree) continue;
+    await new Promise((closed) => server.close(closed));
+    return port;
+  }
 }
 
 /** A process that can be killed and started again with the same arguments. Its output is appended to `log`. */

@@ -14,7 +14,9 @@ export interface Subscriber {
   /** What comes live waits until `release`, while the past is delivered with `deliverPast`. */
   hold(): void;
   release(): void;
-  deliverPast(publications: Publication[]): void;
+  deliverPast(publication: Publication): void;
+  /** Begins behind this position: others, with whom it shares the channel, get the past. */
+  skip(position: string): void;
   /** Nothing is delivered any more. An iterator ends, with the error if there is one. */
   end(error?: TidegateError): void;
 }
@@ -72,19 +74,8 @@ export function createSubscriber(channel: string, unsubscribe: () => void): Subs
     release,
     end,
     emit,
-    deliverPast(publications) {
-      // The past may have been read long after the subscription: what came before its first publication goes first.
-      const first = publications[0]?.position;
-      const gaps: typeof held = [];
-      while (first && held?.[0] && !(held[0][1].position && !isNew(first, held[0][1].position, true))) {
-        act(held[0]);
-        if (held[0][0] == "gap") gaps.push(held[0]);
-        held.shift();
-      }
-      publications.forEach((publication) => deliverNow(publication));
-      // What is missing may also be behind the past.
-      held?.unshift(...gaps);
-    },
+    deliverPast: deliverNow,
+    skip: (to) => void (position ??= to),
     hold: () => void (held = []),
     deliver(event, value) {
       if (!held) return act([event, value]);

@@ -1,7 +1,7 @@
 import * as bounds from "./bounds.js";
 import { fault } from "./fault.js";
 import { decode, type Wire } from "./payload.js";
-import { beginningOf } from "./position.js";
+import { beginningOf, isNew } from "./position.js";
 import { createSubscriber, type Subscriber } from "./subscriber.js";
 import type { Connection } from "./connection.js";
 import type { Requests } from "./requests.js";
@@ -20,6 +20,11 @@ interface Shared {
   resumes?: boolean;
   /** Where to resume. */
   position?: string;
+  /** It has been live once; then at this position, where the channel keeps history. */
+  begun?: boolean;
+  begunAt?: string;
+  /** Subscribers that joined before, each with what it wants of the past. */
+  joined: [Subscriber, SubscribeOptions][];
   refusals: number;
   retryTimer?: any;
 }
@@ -75,10 +80,13 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
     const gap = recovered === false || (shared.resumes && !recovered);
     // Publications up to `position` follow: only they move the place to resume.
     const pastFollows = recovered || (!shared.position && (last || since == "first") && !/-0$/.test(position));
+    if (!shared.begun) shared.begunAt = position;
+    shared.begun = true;
     if (!pastFollows) shared.position = position;
     shared.live = shared.resumes = true;
     shared.refusals = 0;
     shared.subscribers.forEach((subscriber) => subscriber.emit("subscribed", { position, recovered }));
+    shared.joined.splice(0).forEach((each) => join(shared, ...each));
     if (gap) deliver(shared, "gap", { reason: recovered == null ? "reconnected" : "not_recovered" });
   }
 
@@ -89,8 +97,17 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
     shared.retryTimer = setTimeout(ask, delay, [shared]);
   }
 
-  /** Delivers the past to a subscriber that joins others, without disturbing them. */
-  async function backfill(subscriber: Subscriber, channel: string, { last, since }: SubscribeOptions) {
+  /** Begins a subscription to a channel that is or was live for others. */
+  function join(shared: Shared, subscriber: Subscriber, options: SubscribeOptions) {
+    // Until here from the history, behind it as the others.
+    const end = shared.position ?? shared.begunAt;
+    if (!shared.subscribers.has(subscriber)) return;
+    if (options.last || options.since) backfill(subscriber, shared.channel, options, end);
+    else if (end) subscriber.skip(end);
+  }
+
+  /** Delivers the past, up to `end`, to a subscriber that joins others, without disturbing them. */
+  async function backfill(subscriber: Subscriber, channel: string, { last, since }: SubscribeOptions, end: string | undefined) {
     subscriber.hold();
     for (let failures = 0; ; ) {
       try {
@@ -99,8 +116,9 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
         if (since == "first") since = beginningOf((await read({ limit: 1 })).position);
         const answer = await read({ since, limit: last ?? bounds.HISTORY_LIMIT });
         if (answer.recovered === false) subscriber.emit("gap", { reason: "not_recovered" });
-        subscriber.deliverPast(answer.publications.map((each: Wire) => decode(channel, each)));
-        if (!answer.more || last) break;
+        const past = answer.publications.filter(({ position }: Wire) => end && !isNew(position, end, true));
+        past.forEach((each: Wire) => subscriber.deliverPast(decode(channel, each)));
+        if (!answer.more || last || past.length < answer.publications.length) break;
         since = answer.position;
       } catch (error) {
         const { code, temporary } = error as TidegateError;
@@ -130,13 +148,14 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
       if (handler) subscriber.subscription.on("publication", handler);
       if (shared) {
         shared.subscribers.add(subscriber);
-        if (options.last || options.since) backfill(subscriber, channel, options);
+        if (shared.begun) join(shared, subscriber, options);
+        else shared.joined.push([subscriber, options]);
         const { live, position } = shared;
         if (live) queueMicrotask(() => subscriber.emit("subscribed", { position }));
       } else if (connection().state == "closed") {
         queueMicrotask(() => subscriber.end(fault("closed", "the client is closed")));
       } else {
-        shared = { channel, options, subscribers: new Set([subscriber]), refusals: 0 };
+        shared = { channel, options, subscribers: new Set([subscriber]), joined: [], refusals: 0 };
         channels.set(channel, shared);
         ask([shared]);
       }

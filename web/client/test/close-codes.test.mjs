@@ -115,6 +115,46 @@ describe("close codes", { concurrency: 8 }, () => {
     client.close();
   });
 
+  test("a subscription that joins another loses nothing when the history is ahead of what comes live", async () => {
+    const server = await startServer(({ send, command: { type, id, channels, channel } }) => {
+      const publication = (position) => ({ data: position, position });
+      if (type == "subscribe") send({ type: "subscribed", id, channel: Object.keys(channels)[0], position: "1-2" });
+      if (type != "history") return;
+      send({ type: "history", id, channel, publications: ["1-4", "1-5"].map(publication), position: "1-5" });
+      for (const position of ["1-3", "1-4", "1-5"]) send({ type: "publication", channel, ...publication(position) });
+    });
+    const client = connect(server.url);
+    const first = journal(client.subscribe("chat:1"));
+    await first.until("subscribed");
+    const joined = journal(client.subscribe("chat:1", { last: 2 }));
+    await first.until("publication", 3);
+    await joined.until("publication", 3);
+    assert.deepEqual([first.data, joined.data], [["1-3", "1-4", "1-5"], ["1-3", "1-4", "1-5"]]);
+    client.close();
+  });
+
+  test("a subscription that wants nothing of the past gets none of it beside one that does, whoever was first", async () => {
+    const server = await startServer(({ send, command: { type, id, channels, channel } }) => {
+      const publication = (position) => ({ data: position, position });
+      if (type == "subscribe") {
+        const [[name, start]] = Object.entries(channels);
+        send({ type: "subscribed", id, channel: name, position: "1-2" });
+        const past = start?.last ? ["1-1", "1-2"] : [];
+        for (const position of [...past, "1-3"]) send({ type: "publication", channel: name, ...publication(position) });
+      }
+      if (type == "history") send({ type: "history", id, channel, publications: ["1-2", "1-3"].map(publication), position: "1-3" });
+    });
+    for (const wishes of [[{ last: 2 }, {}], [{}, { last: 2 }]]) {
+      const client = connect(server.url);
+      const told = wishes.map((options) => journal(client.subscribe("chat:1", options)));
+      for (const each of told) await until("the last", () => each.data.at(-1) == "1-3");
+      const [past, present] = wishes[0].last ? told : told.toReversed();
+      assert.deepEqual(present.data, ["1-3"]);
+      assert.equal(past.data.at(-2), "1-2");
+      client.close();
+    }
+  });
+
   test("a temporarily refused subscription is tried again, and ended is the last that a subscription tells", async () => {
     let refusals = 0;
     const server = await startServer(({ send, command: { type, id, channels } }) => {
