@@ -103,6 +103,23 @@ try {
     await shows(a, /Reconnected after [\d.]+ s, (1 missed message caught up|nothing missed)/);
     await Promise.all([a.close(), b.close()]);
   });
+  await check('chat: after a reconnect with a gap, the page does not say that nothing was missed', async () => {
+    const links = [];
+    const forget = (frame) => String(frame).replaceAll('"recovered":true', '"recovered":false');   // as after a restart without Redis
+    const page = await open(`${node}/demo/chat`, (page) => page.routeWebSocket(/\/ws/, (socket) => {
+      links.push(socket);
+      const server = socket.connectToServer();
+      server.onMessage((frame) => socket.send(forget(frame)));
+    }));
+    await text(page, '#sessions', /session/);   // answered after the subscriptions
+    await links[0].close({ code: 4009, reason: 'test' });
+    await shows(page, 'Messages may be missing here');
+    await shows(page, /Reconnected after/);
+    await say(page, 'after the gap');           // answered after the presence that the page asks for when it is back
+    await page.waitForFunction(() => document.querySelector('#log').innerText.includes('after the gap') && !document.querySelector('#log').innerText.includes('sending'));
+    equal(await page.evaluate(() => document.querySelector('#log').textContent.includes('nothing missed')), false, 'a false assurance');
+    await page.close();
+  });
   await check('chat: rooms have unread counts, and back and forward change the room', async () => {
     const [a, b] = [await open(`${node}/demo/chat#harbour`), await open(`${node}/demo/chat#lighthouse`)];
     await state(a, 'open');
@@ -265,6 +282,16 @@ try {
     await links[0].close({ code: 4003, reason: 'test' });
     await shows(page, 'Closed with 4003.');
     await text(page, 'tr.now', /4003The channel is forbidden/);
+    const isSeen = (selector) => page.locator(selector).evaluate((it) => { const { top, bottom } = it.getBoundingClientRect(); return top >= 0 && bottom <= innerHeight; });
+    equal(await isSeen('tr.now'), true, 'the code is in view beside the frames');
+    await page.setViewportSize(PHONE);
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.getByRole('button', { name: 'Connect', exact: true }).click();
+    await state(page, 'open');
+    const before = await page.evaluate(() => scrollY);
+    await links[0].close({ code: 4029, reason: 'test' });
+    await text(page, 'tr.now', /4029/);
+    equal(await page.evaluate(() => scrollY), before, 'a phone stays where it was');
     await page.close();
   });
 

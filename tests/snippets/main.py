@@ -40,6 +40,8 @@ ELSEWHERE = {
     ("web/client/README.md", 'import { connect } from "tidegate";'): CLIENT,
     ("web/client/README.md", 'for await (const { data } of client.subscribe("news")) console.log(data);'): CLIENT,
     ("web/client/README.md", "interface Channels {"): CLIENT,
+    ("web/client/README.md", "cd ~/tidegate/web/client && npm ci && npm pack    # the package, with types"):
+    "web/client/test/dist.test.mjs packs the client, and looks at what is in the package",
     ("web/client/README.md", 'import { connect } from "tidegate/shared";'): CLIENT,
     ("web/client/README.md", 'import { connect } from "tidegate/fallback";'): CLIENT,
     ("CONTRIBUTING.md", "cargo test --lib outbound"): MAKE,

@@ -30,7 +30,10 @@ class Room {
     this.link.append(make('bdi', '', name), this.badge);
     const subscription = client.subscribe(this.channel, { last: HISTORY }, (publication) => this.take(publication));
     subscription.on('subscribed', () => { if (this === room) countSessions(); });
-    subscription.on('gap', () => this.divide('Messages may be missing here: the node could not prove that none is.'));
+    subscription.on('gap', () => {
+      this.hasGap = true;
+      this.divide('Messages may be missing here: the node could not prove that none is.');
+    });
   }
 
   take(publication) {
@@ -297,10 +300,11 @@ async function countSessions() {
 setInterval(() => document.hidden || countSessions(), 5000);
 
 onReconnect(async (gone) => {
-  for (const it of rooms.values()) it.caughtUp = 0;
+  for (const it of rooms.values()) [it.caughtUp, it.hasGap] = [0, false];
   const divider = room.divide(`Reconnected after ${gone.toFixed(1)} s`);
-  const { caughtUp } = await client.presence(room.channel).then(() => room, () => room);   // answered after what was missed
-  if (divider.node) divider.node.firstElementChild.textContent += caughtUp ? `, ${caughtUp} missed message${caughtUp === 1 ? '' : 's'} caught up` : ', nothing missed';
+  const { caughtUp, hasGap } = await client.presence(room.channel).then(() => room, () => room);   // answered after what was missed
+  if (!divider.node || hasGap && !caughtUp) return;
+  divider.node.firstElementChild.textContent += caughtUp ? `, ${caughtUp} missed message${caughtUp === 1 ? '' : 's'} caught up` : ', nothing missed';
 });
 
 nameField($('name'), () => { showPeers(); seen(); });

@@ -239,11 +239,16 @@ function showToggle() {
   $('send').setAttribute('aria-disabled', !isOn);
   for (const id of ['transport', 'channel', 'token']) $(id).disabled = isOn;
 }
+/** Scrolls the box, where it scrolls. `scrollIntoView` would move the page too, away from the frames. */
+function showIn(box, line) {
+  const [outer, inner] = [box, line].map((it) => it.getBoundingClientRect());
+  box.scrollTop += Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom);
+}
 function markCode(code) {
   for (const line of $('codes').tBodies[0].rows) {
     const isIt = line.cells[0].textContent === String(code);
     line.classList.toggle('now', isIt);
-    if (isIt) line.scrollIntoView({ block: 'nearest' });
+    if (isIt) showIn(line.closest('aside'), line);
   }
 }
 for (const [code, meaning] of CODES) {

@@ -89,6 +89,7 @@ $('composer').onsubmit = async (event) => {
   event.preventDefault();
   const text = $('text').value.trim(), to = $('to').value;
   if (!text) return $('text').focus();
+  $('sent').textContent = 'Sending …';   // until there is a connection
   try {
     await client.publish(channelOf(to), { id: newId(), text, from: user });
     $('sent').textContent = `Sent to ${to}.`;

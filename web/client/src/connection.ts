@@ -92,8 +92,9 @@ export function createConnection(url: string, options: Options, listener: Listen
         listener.connected();
       };
       own.onmessage = ({ data }: { data: string }) => mine == attempt && receive(JSON.parse(data), !!token);
-      own.onerror = () => {}; // `close` follows
-      own.onclose = ({ code, reason }: { code: number; reason: string }) => mine == attempt && lose(code, reason);
+      let why: string | undefined;
+      own.onerror = (event: any) => void (why = event?.message); // `close` follows; browsers tell no reason
+      own.onclose = ({ code, reason }: { code: number; reason: string }) => mine == attempt && lose(code, reason || why || "");
     } catch (error) {
       failed(error);
     }

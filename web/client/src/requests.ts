@@ -72,7 +72,8 @@ export function createRequests(connection: () => Connection, timeout: number) {
         if (pending.size >= bounds.PENDING_MAX || chars + frame.length > bounds.PENDING_CHARS_MAX) {
           return reject(fault("queue_full", "too many commands are waiting for an answer", true));
         }
-        const timer = setTimeout(() => fail(id, request, "timeout", "no answer in time", true), timeout);
+        const expire = () => fail(id, request, "timeout", connection().state == "open" ? "no answer in time" : "no connection in time", true);
+        const timer = setTimeout(expire, timeout);
         const request: Request = { frame, resolve, reject, timer, publishes, sentAt: 0, uncertainSince: 0 };
         chars += frame.length;
         pending.set(id, request);

@@ -52,6 +52,17 @@ test("a killed node is left for another, or for its successor", async () => {
   client.close();
 });
 
+test("a client with a wrong path is told the socket's reason, and its commands that there was no connection", async () => {
+  const node = await startNode();
+  const client = connect(node.url.replace(/\/ws$/, "/wss"), { timeout: 1_000 });
+  const states = record(client);
+  await states.until("waiting");
+  const { reason } = states.states.find(({ state }) => state == "waiting");
+  assert.match(reason, /404|network error/);
+  await assert.rejects(client.publish("news", 1), { code: "timeout", message: "no connection in time" });
+  client.close();
+});
+
 test("a channel without history tells a gap after each loss, before its next publication", async () => {
   const node = await startNode();
   const proxy = await startProxy(node);
