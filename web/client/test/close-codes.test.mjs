@@ -121,7 +121,8 @@ describe("close codes", { concurrency: 8 }, () => {
       if (type == "subscribe") send({ type: "subscribed", id, channel: Object.keys(channels)[0], position: "1-2" });
       if (type != "history") return;
       send({ type: "history", id, channel, publications: ["1-4", "1-5"].map(publication), position: "1-5" });
-      for (const position of ["1-3", "1-4", "1-5"]) send({ type: "publication", channel, ...publication(position) });
+      const live = () => ["1-3", "1-4", "1-5"].forEach((position) => send({ type: "publication", channel, ...publication(position) }));
+      setTimeout(live, 50);
     });
     const client = connect(server.url);
     const first = journal(client.subscribe("chat:1"));
