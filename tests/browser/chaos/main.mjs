@@ -12,7 +12,7 @@ import { KINDS } from './audit.mjs';
 import { TRANSPORTS } from './clients.mjs';
 
 /** Milliseconds for one run. */
-const RUN_TIME_MAX = 300_000;
+const RUN_TIME_MAX = 420_000;
 /** Findings of one run that are printed, and journal entries around each. */
 const FINDINGS_SHOWN = 8;
 const ENTRIES_SHOWN = 12;

@@ -42,7 +42,7 @@ export function drawPlan(seed, transport, { milliseconds = 4000, without = [] } 
     seed: random.between(1, 2 ** 32 - 1),
     node: number % 2,
     // Short-lived tokens are renewed during the run.
-    tokenSeconds: random.chance(0.3) ? random.between(3, 6) : 3600,
+    tokenSeconds: random.chance(0.3) ? random.between(4, 8) : 3600,
     pause: random.between(20, 120),
   }));
   const draw = [];

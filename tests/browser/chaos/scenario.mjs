@@ -16,8 +16,8 @@ import { Stage } from './stage.mjs';
  * Milliseconds after the repair until every participant must be served, and every publication settled. Requests over HTTP notice a black
  * hole later than a WebSocket, each connection for itself.
  */
-const SERVED_TIME_MAX = { websocket: 70_000, sse: 150_000, poll: 150_000, changing: 150_000 };
-/** Milliseconds for a round of final publications, before another one is sent. */
+const SERVED_TIME_MAX = { websocket: 150_000, sse: 240_000, poll: 240_000, changing: 240_000 };
+/** Milliseconds for the first round of final publications, before another one is sent. Each further round has as much more: the machine may be busy. */
 const ROUND_TIME = 3000;
 /** Milliseconds between an answer to a poll and the next poll, for a client on a busy machine. */
 const POLL_TIME = 300;
@@ -98,7 +98,7 @@ async function settle(participants, channels, timeout) {
           .filter(([publisher, its]) => its === channel && finals.get(publisher.name) !== round)
           .map(([{ name }]) => `${it.name} lacks ${name}'s on ${channel} (${sub})`)));
         await until('the last publications are received', () => !lacking().length && participants.every(({ unsettled }) => !unsettled), {
-          timeout: ROUND_TIME,
+          timeout: ROUND_TIME * round,
           found: () => [...lacking(), ...participants.map((it) => it.state)],
         });
         if (participants.some(({ client }) => client.transport === 'poll')) await sleep(POLL_TIME);
