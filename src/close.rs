@@ -100,7 +100,7 @@ impl Close {
             Self::KeysUnavailable => "the issuer's keys are unavailable: reconnect with backoff",
             Self::Expired => "the token has expired: get a new one",
             Self::Revoked => "the token was revoked: get a new one",
-            Self::Forbidden => "not allowed on this channel",
+            Self::Forbidden => "not allowed on this channel; `tidegate explain` shows the reason",
             Self::RateLimited => "rate limit exceeded: reconnect with backoff",
             Self::Overloaded => "the node is short of memory: reconnect with backoff",
         }

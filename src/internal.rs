@@ -136,7 +136,8 @@ impl Internal {
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "there are / (a page for operators), /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels, \
-                 /api/top, /api/presence/{channel}, /api/explain, /api/disconnect and /api/drain",
+                 /api/top, /api/presence/{channel}, /api/explain, /api/disconnect and /api/drain; clients connect to the \
+                 public listener (server.listen)",
             ),
         }
     }

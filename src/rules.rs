@@ -153,11 +153,20 @@ impl Rules {
 
     /// Why a channel has no history or presence, naming the rule that applies.
     pub fn explain_not_kept(&self, kept: &str, channel: &str) -> String {
+        let example = match kept {
+            "history" => r#"history = { size = 100, age = "1h" }"#,
+            _ => "presence = true",
+        };
         match self.0.get().find(channel) {
             Some((_, rule)) => {
-                format!("the rule {:?} keeps no {kept} of {channel}", rule.pattern.as_str())
+                let pattern = rule.pattern.as_str();
+                format!("the rule {pattern:?} keeps no {kept} of {channel}: it has no {example}")
             }
-            None => format!("no rule matches {channel}, so no {kept} is kept of it"),
+            None => {
+                format!(
+                    "no rule matches {channel}, so no {kept} is kept of it: a rule needs {example}"
+                )
+            }
         }
     }
 

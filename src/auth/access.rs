@@ -15,9 +15,9 @@ pub enum Right {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// The client has no token; with one, it might be allowed.
-    #[error("not allowed without a token: authenticate first")]
+    #[error("a token is needed for this, and the client has sent none")]
     Unauthorized,
-    #[error("not allowed on this channel")]
+    #[error("not allowed on this channel; `tidegate explain` shows the reason")]
     Forbidden,
 }
 

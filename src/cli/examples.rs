@@ -46,7 +46,8 @@ pub const SUBSCRIBE: &str = "\
 Examples:
   tidegate subscribe news --config tidegate.toml
   tidegate subscribe news sport --json --config tidegate.toml
-  tidegate subscribe news --since 1763-41 --json --config tidegate.toml";
+  tidegate subscribe news --since 1763-41 --json --config tidegate.toml
+  tidegate subscribe news --since first --config tidegate.toml";
 
 pub const TOKEN: &str = "\
 Examples:

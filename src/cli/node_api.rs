@@ -159,7 +159,11 @@ async fn exchange(
         match status.is_success() {
             true => Ok(body),
             false => match refusal(&body) {
-                Some(why) if status == StatusCode::NOT_FOUND => bail!("{why}; {IS_ELSEWHERE}"),
+                Some(why)
+                    if status == StatusCode::NOT_FOUND && !why.contains("internal.listen") =>
+                {
+                    bail!("{why}; {IS_ELSEWHERE}")
+                }
                 Some(why) => bail!(why),
                 None => bail!("the answer is {status}; {IS_ELSEWHERE}"),
             },

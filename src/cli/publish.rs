@@ -10,7 +10,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 
-use super::argument::{channel, wrong};
+use super::argument::{channel, warn_of_pattern, wrong};
 use super::broker::{because, needs_redis};
 use super::failure::Failure;
 use super::node_api::NodeApi;
@@ -100,8 +100,9 @@ fn of_standard_input(max: usize) -> Result<Vec<u8>, Failure> {
 
 /// Publishes through the configured broker.
 pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    needs_redis(config)?;
+    needs_redis(config, "--http http://127.0.0.1:9090, its internal listener")?;
     let channel = channel(&arguments.channel)?;
+    warn_of_pattern(&channel);
     let bytes = config.session.message_bytes_max;
     let payload = arguments.payload(PayloadLimit { name: "session.message_bytes_max", bytes })?;
     let mut publication = Publication::bare(payload).sent_now();
@@ -119,6 +120,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
 /// Publishes through a node's API. Reads only the key from the configuration, because the node may be on any host.
 pub fn run_over_http(sources: &Sources, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let channel = channel(&arguments.channel)?;
+    warn_of_pattern(&channel);
     let url = arguments.http.as_deref().unwrap_or_default();
     let api_key = match &arguments.api_key {
         Some(key) => Some(key.clone()),

@@ -14,14 +14,14 @@ use tokio::sync::mpsc;
 
 use self::follower::Follower;
 use self::output::{Output, OutputFormat};
-use super::argument::{channel, wrong};
+use super::argument::{channel, warn_of_pattern, wrong};
 use super::broker::{because, needs_redis};
 use super::examples;
 use super::failure::Failure;
 use super::runtime::small_runtime;
 use crate::broker::{self, BrokerEvent};
 use crate::config::Config;
-use crate::publication::{Channel, NodeId, Position, Publication};
+use crate::publication::{Channel, NodeId, Publication, ReplayStart};
 use crate::telemetry;
 
 /// The most events queued for standard output. Events beyond that are read again from the history or, if there is
@@ -37,9 +37,10 @@ pub struct Arguments {
     /// Channels' names, without the prefix they have in Redis.
     #[arg(required = true)]
     channels: Vec<String>,
-    /// Starts after this position in the channel's history. Allowed with one channel only.
+    /// Starts after this position in the channel's history, or with `first` at its beginning. Allowed with one channel
+    /// only.
     #[arg(long, value_name = "POSITION")]
-    since: Option<Position>,
+    since: Option<ReplayStart>,
     /// Prints each publication and each gap as one JSON object.
     #[arg(long)]
     json: bool,
@@ -52,9 +53,11 @@ enum ChannelReport {
 }
 
 pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    needs_redis(config)?;
     let Arguments { channels, since, json } = arguments;
+    let first = channels.first().map_or("", String::as_str);
+    needs_redis(config, &format!("curl -N http://127.0.0.1:8080/sse/{first}"))?;
     let channels = channels.iter().map(|name| channel(name)).collect::<Result<Vec<_>, _>>()?;
+    channels.iter().for_each(warn_of_pattern);
     if since.is_some() {
         keeps_history(config, &channels)?;
     }

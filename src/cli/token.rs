@@ -54,7 +54,8 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
     let signer = config.auth.signer(kid).ok_or_else(|| match kid {
         Some(kid) => wrong(format!("no key of auth.keys with the kid {kid:?} can sign")),
         None => wrong(
-            "no key of auth.keys can sign: signing needs a secret, or a private key in a file",
+            "no key of auth.keys can sign: signing needs a secret, or a private key in a file; give the nodes' \
+             configuration with --config FILE",
         ),
     })?;
     let now = SystemTime::now();

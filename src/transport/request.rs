@@ -114,7 +114,7 @@ pub async fn answer(
         },
         None => match routes::find(path) {
             Some(found) => answer_route(public, request, body, found, peer).await,
-            None => Err(RequestRefused::not_found(&routes::paths())),
+            None => Err(RequestRefused::not_found(path, &routes::paths())),
         },
     };
     answered.unwrap_or_else(RequestOutcome::from)
@@ -302,7 +302,10 @@ fn check_origin(
         on_loopback: public.on_loopback,
         is_tls: server.tls.is_some(),
     };
-    allow(&server.origins, headers, request_path).then_some(()).ok_or_else(RequestRefused::origin)
+    match allow(&server.origins, headers, request_path) {
+        true => Ok(()),
+        false => Err(RequestRefused::origin(headers)),
+    }
 }
 
 /// Selects the protocol that the client offers first among the route's, and the subprotocol name for the

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION,
-    UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
@@ -15,6 +15,16 @@ use crate::telemetry::{self, Rejected};
 
 /// Seconds after which a user with too many connections may try again.
 const RETRY_AFTER_SECONDS: &str = "5";
+
+/// The most characters of a client's own text in a message.
+const QUOTED_MAX: usize = 100;
+
+/// Where the paths are that clients do not have.
+const INTERNAL: &str = "this one is at the node's internal listener (internal.listen)";
+
+const NOT_OUR_PAGE: &str = "the page's origin is neither this host and port nor in server.origins";
+const NOT_OUR_HOST: &str = "the node listens on loopback, and the host is neither a loopback name nor in \
+    server.origins";
 
 /// Why a request is refused.
 pub struct RequestRefused {
@@ -44,9 +54,18 @@ impl RequestRefused {
     }
 
     /// `paths`: the existing paths.
-    pub fn not_found(paths: &str) -> Self {
-        let message = format!("the paths are {paths}");
-        Self { status: StatusCode::NOT_FOUND, code: "not_found", ..Self::bad_request(message) }
+    pub fn not_found(path: &str, paths: &str) -> Self {
+        let verdict = match path {
+            "/metrics" | "/healthz" | "/readyz" => INTERNAL,
+            path if path.starts_with("/api/") => INTERNAL,
+            _ => "this is none of them",
+        };
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code: "not_found",
+            about: Some(clipped(path)),
+            ..Self::bad_request(format!("the paths are {paths}, and {verdict}"))
+        }
     }
 
     pub fn method_not_allowed(allowed: &'static str) -> Self {
@@ -67,15 +86,22 @@ impl RequestRefused {
         }
     }
 
-    pub fn origin() -> Self {
+    /// A page of another origin; or, without `Origin`, a host name that another site may own.
+    pub fn origin(headers: &HeaderMap) -> Self {
+        let text = |name: HeaderName| {
+            let value = headers.get(name)?;
+            Some(clipped(&String::from_utf8_lossy(value.as_bytes())))
+        };
+        let (message, about) = match text(ORIGIN) {
+            Some(origin) => (NOT_OUR_PAGE, Some(origin)),
+            None => (NOT_OUR_HOST, text(HOST)),
+        };
         Self {
             status: StatusCode::FORBIDDEN,
             code: "forbidden",
-            message: "the page's origin is neither this host and port nor in server.origins".into(),
-            about: None,
-            header: None,
+            about,
             reason: Rejected::Origin,
-            counted: false,
+            ..Self::bad_request(message)
         }
     }
 
@@ -208,5 +234,33 @@ impl From<RequestRefused> for Response<Full<Bytes>> {
             headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
+    }
+}
+
+/// The beginning of a client's text.
+fn clipped(text: &str) -> String {
+    text.chars().take(QUOTED_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_for_the_origin_names_the_origin_or_else_the_host() {
+        let refused = |given: &[(HeaderName, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, text) in given {
+                headers.insert(name.clone(), HeaderValue::from_str(text).unwrap());
+            }
+            let refused = RequestRefused::origin(&headers);
+            (refused.message, refused.about.unwrap_or_default())
+        };
+        let expected = |message: &str, about: &str| (message.to_owned(), about.to_owned());
+        assert_eq!(refused(&[(HOST, "app.test")]), expected(NOT_OUR_HOST, "app.test"));
+        let both = [(HOST, "app.test"), (ORIGIN, "http://app.test")];
+        assert_eq!(refused(&both), expected(NOT_OUR_PAGE, "http://app.test"));
+        let (_, about) = refused(&[(ORIGIN, &"x".repeat(5000))]);
+        assert_eq!(about.len(), QUOTED_MAX);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use super::output::Output;
 use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
-use crate::publication::{Channel, Position, Publication};
+use crate::publication::{Channel, Position, Publication, ReplayStart};
 
 /// Reasons for publications missing from the history.
 const TRIMMED: &str = "history_trimmed";
@@ -14,6 +14,7 @@ const LOST: &str = "history_lost";
 pub struct Follower {
     channel: Channel,
     keeps_history: bool,
+    start: Option<ReplayStart>,
     /// The last position printed. None: no publication with a position was printed.
     last: Option<Position>,
 }
@@ -29,19 +30,24 @@ enum FollowerPosition {
 }
 
 impl Follower {
-    pub fn new(channel: Channel, keeps_history: bool, since: Option<Position>) -> Self {
-        Self { channel, keeps_history, last: since }
+    pub fn new(channel: Channel, keeps_history: bool, start: Option<ReplayStart>) -> Self {
+        let last = match start {
+            Some(ReplayStart::After(position)) => Some(position),
+            _ => None,
+        };
+        Self { channel, keeps_history, start, last }
     }
 
-    /// Prints what follows the position given to `new`. Called once the channel is subscribed.
+    /// Prints what follows the start given to `new`. Called once the channel is subscribed.
     pub async fn begin(
         &mut self,
         broker: &dyn Broker,
         output: &Output,
     ) -> io::Result<Result<(), Unavailable>> {
-        match self.last {
-            Some(since) => self.catch_up(since, broker, output).await,
-            None => Ok(Ok(())),
+        match (self.start, self.last) {
+            (_, Some(since)) => self.catch_up(since, broker, output).await,
+            (Some(ReplayStart::First), None) => self.read_on(Position::MIN, broker, output).await,
+            _ => Ok(Ok(())),
         }
     }
 
@@ -88,6 +94,10 @@ impl Follower {
         match (publication.position, self.last) {
             (Some(position), Some(last)) if position <= last => FollowerPosition::Before,
             (Some(_), Some(last)) if !publication.follows(last) => FollowerPosition::Beyond,
+            // The front of the history was trimmed.
+            (Some(Position { seq: 2.., .. }), None) if self.start == Some(ReplayStart::First) => {
+                FollowerPosition::Beyond
+            }
             _ => FollowerPosition::Next,
         }
     }
@@ -150,6 +160,7 @@ impl Follower {
 fn missing(publication: &Publication, last: Option<Position>) -> &'static str {
     match (publication.position, last) {
         (Some(position), Some(last)) if position.epoch == last.epoch => TRIMMED,
+        (Some(_), None) => TRIMMED,
         _ => LOST,
     }
 }

@@ -16,6 +16,8 @@ macro_rules! demo {
 /// Path, content type and bytes of each file. Without bytes, there is no such file.
 pub const FILES: &[(&str, &str, &[u8])] = &[
     ("/", HTML, demo!("index.html")),
+    ("/demo", HTML, demo!("index.html")),
+    ("/demo/", HTML, demo!("index.html")),
     ("/demo/chat", HTML, demo!("chat.html")),
     ("/demo/ticker", HTML, demo!("ticker.html")),
     ("/demo/board", HTML, demo!("board.html")),

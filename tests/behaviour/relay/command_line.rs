@@ -143,6 +143,33 @@ async fn publish_and_subscribe_json_print_one_object_a_line_for_every_payload() 
 }
 
 #[tokio::test]
+async fn publish_and_subscribe_warn_that_a_channel_with_a_star_is_no_pattern() {
+    let redis = Redis::start().await;
+    let broker = format!("broker.url={}", redis.url());
+    let ended = run_to_end(tidegate(&["publish", "chat:*", "x", "--set", &broker])).await;
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(stderr(&ended).contains("chat:* is taken as the name of one channel"), "{ended:?}");
+    let command = tidegate(&["subscribe", "chat:*", "--set", &broker]);
+    let subscribe = Process::spawn("tidegate subscribe", command);
+    eventually("a warning", async || {
+        subscribe.stderr().iter().any(|line| line.contains("of one channel")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn publish_and_subscribe_without_redis_name_what_a_node_without_redis_offers() {
+    for (command, part) in [
+        (&["publish", "news", "x"][..], "--http http://127.0.0.1:9090"),
+        (&["subscribe", "news"], "/sse/news"),
+    ] {
+        let ended = run_to_end(tidegate(command)).await;
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+        assert!(stderr(&ended).contains(part), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn publish_and_subscribe_without_redis_fail_with_exit_code_1_and_one_line() {
     let redis = Redis::stopped();
     let broker = format!("broker.url={}", redis.url());

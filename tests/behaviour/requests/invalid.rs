@@ -16,9 +16,19 @@ async fn an_invalid_request_is_told_what_is_wrong_and_what_is_allowed() {
     let none: &[(&str, &str)] = &[];
     for (method, path, headers, status, part) in [
         ("GET", "/publication/x", none, 404, "/publish/{channel}"),
+        ("GET", "/wss", none, 404, "none of them: /wss"),
+        ("GET", "/metrics", none, 404, "internal listener"),
+        ("POST", "/api/publish/a", none, 404, "internal listener"),
         ("GET", "/polls", none, 404, "/poll/{channel}"),
         ("POST", "/publish", none, 404, "/publish/{channel}"),
         ("POST", "/publish/", none, 400, "1 to 255 bytes"),
+        (
+            "POST",
+            "/publish/a",
+            &[("Origin", "http://evil.example")],
+            403,
+            "server.origins: http://evil.example",
+        ),
         ("POST", "/publish/a%20b", none, 400, "white space"),
         ("POST", "/publish/a%2", none, 400, "percent-encoding"),
         ("POST", "/publish/a", &[("Idempotency-Key", "")], 400, "1 to 255 bytes"),
@@ -32,7 +42,7 @@ async fn an_invalid_request_is_told_what_is_wrong_and_what_is_allowed() {
         ("GET", "/history/h:1?limit=1001", none, 400, "1 to 1000"),
         ("GET", "/history/h:1?limit=ten", none, 400, "1 to 1000"),
         ("GET", "/history/news", none, 404, "keeps no history"),
-        ("GET", "/presence/news", none, 404, "keeps no presence"),
+        ("GET", "/presence/news", none, 404, "presence = true"),
         ("GET", "/poll/h:1?since=5", none, 400, "since is a position"),
         ("GET", "/poll/h:1?last=0", none, 400, "1 to 1000"),
         ("GET", "/poll/h:1?wait=25", none, 400, "0s to 60s"),

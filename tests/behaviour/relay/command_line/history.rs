@@ -81,6 +81,28 @@ async fn subscribe_since_prints_publications_after_the_position_and_then_new_one
 }
 
 #[tokio::test]
+async fn subscribe_since_first_prints_all_that_is_kept_and_a_gap_where_the_front_was_trimmed() {
+    let mut fixture = PublishingClient::new().await;
+    let positions = [fixture.publish(0).await, fixture.publish(1).await];
+    let process = fixture.subscribe(&["--since", "first"]).await;
+    lines(&process, 2).await;
+    let last = fixture.publish(2).await;
+    let printed = lines(&process, 3).await.into_iter().map(without_time).collect::<Vec<_>>();
+    let expected = [&positions[0], &positions[1], &last];
+    let expected = (0..3).zip(expected).map(|(data, position)| publication(data, position));
+    assert_eq!(printed, expected.collect::<Vec<_>>());
+    drop(process);
+    // More than the history's size and what it may keep beyond it.
+    for data in 3..=300 {
+        fixture.publish(data).await;
+    }
+    let trimmed = fixture.subscribe(&["--since", "first"]).await;
+    let printed = lines(&trimmed, 101).await;
+    assert_eq!(printed[0], gap("history_trimmed"));
+    assert_eq!(printed.last().expect("a line")["data"], 300);
+}
+
+#[tokio::test]
 async fn subscribe_since_an_unrecoverable_position_prints_a_gap_first() {
     let mut fixture = PublishingClient::new().await;
     let first = fixture.publish(0).await;
@@ -147,7 +169,7 @@ async fn subscribe_since_is_refused_without_history_and_for_several_channels() {
     for (arguments, why) in [
         (&["news", "--since", "7-1"][..], "--config FILE"),
         (&["h:1", "h:2", "--since", "7-1"], "one channel"),
-        (&["h:1", "--since", "yesterday"], "a position is two whole numbers"),
+        (&["h:1", "--since", "yesterday"], "is a position, which is two whole numbers"),
     ] {
         let command = ["subscribe", "--set", broker, "--set", RULES];
         let ended = run_to_end(tidegate(&[&command, arguments].concat())).await;
