@@ -6,7 +6,7 @@ export const BACKOFF_MAX = 30_000;
 
 /** A connection that a node closed on purpose has to live this long before the backoff begins anew. */
 export const STABLE = 30_000;
-/** The same for a connection that was cut. */
+/** The same for a connection that was cut, or whose token has expired. */
 export const STABLE_AFTER_CUT = 1_000;
 
 /** How long token, handshake and first message may take together. */

@@ -131,7 +131,7 @@ export function createConnection(url: string, options: Options, listener: Listen
   }
 
   function lose(code: number, reason: string) {
-    const stable = code < 1_011 ? bounds.STABLE_AFTER_CUT : bounds.STABLE;
+    const stable = code < 1_011 || code == UNAUTHORIZED ? bounds.STABLE_AFTER_CUT : bounds.STABLE;
     if (Date.now() - openedAt > stable) failures = 0;
     const after = reconnectAfter ?? (code == DRAINED ? 1_000 + Math.random() * 29_000 : undefined);
     release();

@@ -26,8 +26,14 @@ export function createHttpRequests(base: string) {
     const timer = timeout && setTimeout(() => abort.abort(), timeout);
     running.add(abort);
     try {
-      const headers = { ...options.headers, ...(http.token && { authorization: `Bearer ${http.token}` }) };
-      const response = await fetch(base + path, { cache: "no-store", ...options, headers, signal: abort.signal });
+      let response: Response;
+      let token: string | undefined;
+      do {
+        token = http.token;
+        const headers = { ...options.headers, ...(token && { authorization: `Bearer ${token}` }) };
+        response = await fetch(base + path, { cache: "no-store", ...options, headers, signal: abort.signal });
+        // Refused: it expired on the way, and there is another one by now.
+      } while (response.status == 401 && http.token != token);
       if (response.ok) return await read(response);
       const { error } = await response.json().catch(() => ({}));
       // Not a node but a proxy before it, which may have passed the request on.

@@ -177,6 +177,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       stream(list);
     } else {
       Promise.all(list.map((each) => catchUp(each))).then(() => {
+        if (over) return;
         greet();
         turn.push(...list.filter(({ channel }) => channels.has(channel)));
         startPolls();
@@ -417,6 +418,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
 
   /** Reads the beginning of a stream beside the polls, again and again, until one gets through. */
   function lookForStreams() {
+    if (over) return;
     clearTimeout(lookTimer);
     lookTimer = setTimeout(async () => {
       const [channel] = channels.keys();
