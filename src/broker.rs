@@ -5,6 +5,7 @@ mod announcement;
 mod config;
 mod contract;
 mod event;
+mod event_log;
 mod memory;
 mod presence;
 mod queue;
@@ -20,6 +21,10 @@ pub use self::announcement::{Announcement, Announcing, NodeStage};
 pub use self::config::Config;
 pub use self::contract::{Broker, PAGE_MAX, Page};
 pub use self::event::{BrokerEvent, Sink};
+pub use self::event_log::{
+    EVENT_CHANGES_MAX, EventBatch, EventChange, EventEdges, EventItem, EventLog, EventLogConfig,
+    EventRenewal, PublishedEvent,
+};
 pub use self::presence::{
     ATTENDANCES_MAX, Attendance, MEMBERS_MAX, MembershipState, Presences, RENEWALS_MAX, Renewal,
 };

@@ -15,7 +15,9 @@ pub use self::ignored::ignored;
 pub use self::sources::Sources;
 use crate::rules::Rules;
 use crate::settings::{KeySpec, Settings, SettingsFaults};
-use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
+use crate::{
+    auth, broker, drain, events, internal, limits, presence, session, telemetry, transport,
+};
 
 /// The address and TLS files of a node's health endpoints. Reads no other settings, so that the probe of a
 /// running node does not fail because of, for example, a badly renewed certificate.
@@ -71,6 +73,7 @@ impl Config {
             settings.fault("internal.listen", "must be another address than server.listen");
         }
         let presence = presence::Config::read(&mut settings);
+        let events = events::Config::read(&mut settings, &broker.prefix, broker.url.is_memory());
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
         // Last: in TOML, a list of tables follows everything else.
@@ -81,6 +84,7 @@ impl Config {
         if !has_rules && demo.unwrap_or(is_loopback) && broker.url.is_memory() {
             rules = Rules::demo(tokens);
         }
+        events.check_rules(&mut settings, &broker.prefix, &rules);
         if let Some(fixed) = fixed {
             fixed.guard_rules(&mut settings, &rules);
         }
@@ -98,6 +102,7 @@ impl Config {
             session,
             auth,
             presence,
+            events,
             drain,
             telemetry,
             rules,
@@ -189,6 +194,26 @@ mod tests {
         let faults =
             Config::load(&flags(&["broker.url=reddis://user:hush@127.0.0.1"])).unwrap_err();
         assert!(!faults.to_string().contains("hush"), "{faults}");
+    }
+
+    #[test]
+    fn a_stream_of_events_needs_redis_and_a_key_of_its_own_under_the_prefix() {
+        let load = |more: &[&str]| {
+            let redis = ["broker.url=redis://127.0.0.1:6379"];
+            Config::load(&flags(&[&redis[..], more].concat())).map(|config| config.events.stream)
+        };
+        let stream = "events.stream=tidegate:events";
+        let fault = |more: &[&str]| load(more).unwrap_err().to_string();
+        assert_eq!(load(&[stream]).unwrap().as_deref(), Some("tidegate:events"));
+        let memory = Config::load(&flags(&[stream])).unwrap_err().to_string();
+        assert!(memory.contains("events.stream") && memory.contains("needs Redis"), "{memory}");
+        let other = fault(&["events.stream=other:events"]);
+        assert!(other.contains("begins with broker.prefix"), "{other}");
+        let history = r#"rules=[{pattern="**",history={size=5,age="1m"}}]"#;
+        let shared = fault(&[stream, history]);
+        assert!(shared.contains("history of the channel events"), "{shared}");
+        let kinds = fault(&[r#"rules=[{pattern="**",events=["left"]}]"#]);
+        assert!(kinds.contains("rules[0].events") && kinds.contains("vacated"), "{kinds}");
     }
 
     /// Values of the wrong type for most keys.

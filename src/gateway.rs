@@ -18,6 +18,7 @@ use crate::auth::{Auth, Mode, Revocations};
 use crate::broker::{BrokerEvent, Revocation, Sink};
 use crate::config::{Config, Sources};
 use crate::drain::Drain;
+use crate::events::Events;
 use crate::fleet::Fleet;
 use crate::hub::{Hub, Registry};
 use crate::internal::{self, Internal};
@@ -86,6 +87,8 @@ impl Gateway {
         let sink = sink(registry.clone().sink(), users.clone(), fleet.clone());
         let broker = broker::connect(&config.broker, node, sink);
         let presence = Presence::start(&config.presence, broker.clone());
+        let Config { presence: kept, .. } = &config;
+        let events = Events::start(&config.events, kept.ttl, kept.grace, node, &*broker);
         let hub = Hub::new(registry, broker);
         let leave_timeout = config.broker.publish_timeout + LEAVE_MARGIN;
         let followers = Followers {
@@ -112,6 +115,7 @@ impl Gateway {
         let context = Arc::new(SessionContext::new(session::SessionState {
             hub: hub.clone(),
             presence: presence.clone(),
+            events: events.clone(),
             auth: auth.clone(),
             users: users.clone(),
             limits: limits.clone(),
@@ -137,6 +141,7 @@ impl Gateway {
         let parts = internal::InternalState {
             hub: hub.clone(),
             presence,
+            events: events.clone(),
             users,
             auth: auth_in_use,
             rules: config.rules,
@@ -153,6 +158,7 @@ impl Gateway {
 
         let leaving = Shutdown { drain, hub, fleet, accepting };
         let remaining = leaving.wait(stop).await;
+        events.finish().await;
         exporting.finish().await;
         telemetry::stopped(remaining);
         Ok(())

@@ -32,6 +32,7 @@ pub mod session;
 
 pub mod hub;
 
+pub mod events;
 pub mod presence;
 
 pub mod auth;

@@ -1,6 +1,7 @@
 //! Rules: the configured policies of channels, by patterns of their names. The first matching rule applies.
 
 mod access;
+mod event_kinds;
 mod pattern;
 mod run;
 mod widened;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use access::Access;
+pub use event_kinds::EventKinds;
 pub use pattern::{InvalidPattern, Pattern, is_segment};
 pub use run::{ControlChannel, Merge, Run};
 pub use widened::Widened;
@@ -69,6 +71,8 @@ pub struct Policy {
     pub history: Option<History>,
     /// Whether subscribers can see each other.
     pub presence: bool,
+    /// Which events the backend gets.
+    pub events: EventKinds,
     pub delivery: Delivery,
     /// Some: each channel carries a stream with an end. Then the rule keeps history.
     pub run: Option<Run>,
@@ -305,7 +309,8 @@ impl Rule {
         let presence = presence.unwrap_or_default();
         let keeps_history = section.is_given("history.size") || section.is_given("history.age");
         let (run, control) = run::read(section, keeps_history, delivery == Delivery::Latest);
-        let policy = Policy { subscribe, publish, history, presence, delivery, run };
+        let events = EventKinds::read(section);
+        let policy = Policy { subscribe, publish, history, presence, events, delivery, run };
         let sets_access = section.is_given("subscribe");
         Some(Self { pattern: pattern?, policy, sets_access, control })
     }

@@ -4,6 +4,8 @@
 mod broker;
 mod config;
 mod connections;
+mod dropped_event;
+mod events;
 mod fleet;
 mod http2;
 mod log;
@@ -23,6 +25,8 @@ mod unready;
 pub use self::broker::*;
 pub use self::config::Config;
 pub use self::connections::*;
+pub use self::dropped_event::DroppedEvent;
+pub use self::events::*;
 pub use self::fleet::*;
 pub use self::http2::*;
 pub use self::log::{

@@ -2,7 +2,7 @@
 //!
 //! | file | contains |
 //! | --- | --- |
-//! | `fanout` `flood` `memory` `event_streams` `publish` `history` `receive` `connect` `order` `slowloris` | one measurement each |
+//! | `fanout` `flood` `memory` `event_streams` `publish` `history` `receive` `connect` `events` `order` `slowloris` | one measurement each |
 //! | `node` `redis` `floor` | the processes: the node under test, its Redis, the minimal server for comparison |
 //! | `client` `connection` `frame` `json` | the load generator |
 //! | `process` `cores` `table` | CPU and memory of a process, pinning, the table of results |
@@ -17,6 +17,7 @@ mod connect;
 mod connection;
 mod cores;
 mod event_streams;
+mod events;
 mod fanout;
 mod flood;
 mod floor;
@@ -41,7 +42,7 @@ use crate::table::{Length, Table};
 
 type Measurement = fn(Length, &mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 10] = [
+const MEASUREMENTS: [(&str, Measurement); 11] = [
     ("fanout", fanout::measure),
     ("flood", flood::measure),
     ("memory", memory::measure),
@@ -50,6 +51,7 @@ const MEASUREMENTS: [(&str, Measurement); 10] = [
     ("history", history::measure),
     ("receive", receive::measure),
     ("connect", connect::measure),
+    ("events", events::measure),
     ("order", order::measure),
     ("slowloris", slowloris::measure),
 ];

@@ -154,6 +154,11 @@ BROKER = ("Redis", [
            target(f"sum({of('channels')})", "channels"), target(f"sum({of('subscriptions')})", "subscriptions")]),
     lines("Resumes, by outcome", "Resumes from a position, a second. lost: some missed publications may no longer be in the history, and the clients were notified.",
           [target(rate("history_resumes_total", by="outcome"), "{{outcome}}")], unit="reqps", stacked=True, runbook="TidegateHistoryLost"),
+    lines("Events for the backend", "Changes a second that Redis takes for events.stream, and those that the nodes dropped because Redis took none.",
+          [target(rate("event_changes_written_total"), NODE), target(rate("events_dropped_total", by="type"), "dropped {{type}}")],
+          unit="reqps", runbook="TidegateEventsDropped"),
+    lines("Events not yet written", "Changes that wait for Redis on each node.", [target(of("event_changes_queued"), NODE)],
+          runbook="TidegateEventsDelayed"),
 ])
 
 PROCESS = ("The process", [

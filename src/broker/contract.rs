@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use super::announcement::Announcing;
+use super::event_log::{EventLog, EventLogConfig};
 use super::presence::Presences;
 use super::receipt::Receipt;
 use super::revocation::Revoking;
@@ -57,6 +58,9 @@ pub trait Broker: Presences + Revoking + Announcing + Send + Sync {
 
     /// `Err`: why the broker cannot be used now.
     fn ready(&self) -> Result<(), String>;
+
+    /// The log of this node's events for the backend. `None`: the broker keeps none.
+    fn event_log(&self, config: EventLogConfig) -> Option<Box<dyn EventLog>>;
 
     /// The number of nodes that subscribe to each of the channels.
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>>;

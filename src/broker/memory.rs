@@ -17,6 +17,7 @@ use crate::broker::announcement::{Announcement, Announcing};
 use crate::broker::config::Config;
 use crate::broker::contract::{Broker, Page};
 use crate::broker::event::{BrokerEvent, Sink};
+use crate::broker::event_log::{EventLog, EventLogConfig};
 use crate::broker::presence::{Attendance, MembershipState, Presences, Renewal};
 use crate::broker::receipt::Receipt;
 use crate::broker::revocation::{Revocation, Revoking};
@@ -148,6 +149,11 @@ impl Broker for MemoryBroker {
 
     fn ready(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    /// A single node has no stream for the backend; `events.stream` is a fault then.
+    fn event_log(&self, _: EventLogConfig) -> Option<Box<dyn EventLog>> {
+        None
     }
 
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>> {

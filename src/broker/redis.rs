@@ -15,6 +15,7 @@
 mod announcement;
 pub mod connection;
 mod context;
+mod event_log;
 mod functions;
 #[doc(hidden)]
 pub mod header;
@@ -42,6 +43,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use self::context::RedisContext;
+use self::event_log::RedisEventLog;
+use self::event_log::calls::EventCalls;
 use self::history::RedisHistory;
 use self::presence::RedisPresence;
 use self::queries::Queries;
@@ -54,6 +57,7 @@ use super::announcement::{Announcement, Announcing};
 use super::config::Config;
 use super::contract::{Broker, PAGE_MAX, Page};
 use super::event::Sink;
+use super::event_log::{EventLog, EventLogConfig};
 use super::presence::{Attendance, MembershipState, Presences, Renewal};
 use super::receipt::Receipt;
 use super::revocation::{Revocation, Revoking};
@@ -147,6 +151,12 @@ impl Broker for RedisBroker {
 
     fn ready(&self) -> Result<(), String> {
         self.context.state.ready()
+    }
+
+    fn event_log(&self, config: EventLogConfig) -> Option<Box<dyn EventLog>> {
+        let calls = EventCalls::new(config, self.context.node);
+        let queries = Queries { context: self.context.clone() };
+        Some(Box::new(RedisEventLog::new(queries, calls)))
     }
 
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>> {

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use crate::rules::{BUILT_IN, DEMO_RULES, Rules};
 use crate::settings::KeySpec;
-use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
+use crate::{
+    auth, broker, drain, events, internal, limits, presence, session, telemetry, transport,
+};
 
 /// A checked configuration: its values need no further checks.
 #[derive(Clone, Debug)]
@@ -17,6 +19,7 @@ pub struct Config {
     pub session: session::Config,
     pub auth: auth::Config,
     pub presence: presence::Config,
+    pub events: events::Config,
     pub drain: drain::Config,
     pub telemetry: telemetry::Config,
     pub rules: Rules,

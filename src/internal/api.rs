@@ -46,7 +46,7 @@ impl<'a> ApiRequest<'a> {
 }
 
 pub async fn answer(parts: &InternalState, request: Request<Incoming>) -> ApiResponse {
-    let InternalState { hub, presence, users, rules, .. } = parts;
+    let InternalState { hub, presence, events, users, rules, .. } = parts;
     let (head, body) = request.into_parts();
     let Some(asked) = ApiRequest::of_path(head.uri.path()) else { return not_found() };
     let (method, name) = asked.method();
@@ -62,7 +62,9 @@ pub async fn answer(parts: &InternalState, request: Request<Incoming>) -> ApiRes
         }
         ApiRequest::Disconnect => disconnect::answer(hub.broker(), users, query).await,
         ApiRequest::Drain => drain::answer(&parts.drain, hub, query),
-        ApiRequest::Publish(channel) => publish::answer(hub, channel, &head.headers, body).await,
+        ApiRequest::Publish(channel) => {
+            publish::answer(hub, events, channel, &head.headers, body).await
+        }
         ApiRequest::Presence(channel) => members::answer(presence, rules, channel).await,
     }
 }

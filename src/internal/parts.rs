@@ -2,6 +2,7 @@
 
 use crate::auth::Auth;
 use crate::drain::Drain;
+use crate::events::Events;
 use crate::hub::Hub;
 use crate::lag::Lag;
 use crate::memory::MemoryMonitor;
@@ -12,6 +13,7 @@ use crate::session::Users;
 pub struct InternalState {
     pub hub: Hub,
     pub presence: Presence,
+    pub events: Events,
     pub users: Users,
     pub auth: Auth,
     pub rules: Rules,

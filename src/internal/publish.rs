@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::answer::{ApiResponse, error, object};
 use super::channel::of_path;
 use crate::broker::{ENDED, TOO_LARGE, Unavailable};
+use crate::events::Events;
 use crate::http;
 use crate::hub::Hub;
 use crate::publication::{PayloadKind, Position, Publication};
@@ -24,7 +25,13 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub async fn answer(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) -> ApiResponse {
+pub async fn answer(
+    hub: &Hub,
+    events: &Events,
+    name: &str,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> ApiResponse {
     let channel = match of_path(name) {
         Ok(channel) => channel,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
@@ -40,7 +47,12 @@ pub async fn answer(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) 
     };
     publication.traceparent = http::traceparent(headers);
     let trace = telemetry::api_publication_received(&channel, &mut publication);
+    let policy = || hub.rules().of(channel.as_str());
+    let event = events.publication(&channel, policy, &publication);
     let answer = hub.publish(channel, publication.sent_now()).await;
+    if let Ok(position) = answer {
+        events.published(event, position);
+    }
     telemetry::api_publication_answered(trace, answer.map_err(|why| why.0));
     answered(answer)
 }

@@ -30,6 +30,11 @@ impl Format {
         }
     }
 
+    /// Whether a session of this format lasts beyond one response.
+    pub fn is_lasting(self) -> bool {
+        !matches!(self, Self::Http)
+    }
+
     /// The value of the `transport` label.
     pub fn framing(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::in_flight::TokenCheck;
-use super::joined::Joined;
+use super::joined::{Joined, ReportedSubscription};
 use super::principal::{Principal, time_left};
 use super::rights::{PrincipalRefused, admit, denial};
 use super::state::{close_of, code_of};
@@ -61,6 +61,7 @@ impl Session {
         self.reply(&Reply::Authenticated { id, user: user.clone(), expires_in });
         self.end_forbidden_subscriptions();
         if !is_same {
+            self.context.events.set_user(self.outbound.session(), &self.state.principal().user());
             self.renew_presence();
         }
         self.subscribe_token_channels();
@@ -127,11 +128,9 @@ impl Session {
         let principal = self.state.principal();
         for joined in &mut self.subscriptions {
             let channel = joined.subscription.channel();
-            let keeps = self.context.hub.rules().of(channel.as_str()).presence;
-            if keeps != joined.present.is_some() {
-                let (user, info) = (principal.user(), principal.info());
-                let enter = || Box::new(self.context.presence.enter(channel.clone(), user, info));
-                joined.present = keeps.then(enter);
+            let reported = joined.attendance.as_deref();
+            if ReportedSubscription::is_outdated(reported, &self.context, channel) {
+                joined.attendance = ReportedSubscription::new(&self.context, channel, principal);
             }
         }
     }
@@ -141,10 +140,9 @@ impl Session {
     fn renew_presence(&mut self) {
         let principal = self.state.principal();
         for joined in &mut self.subscriptions {
-            if let Some(present) = &mut joined.present {
-                let channel = joined.subscription.channel().clone();
-                let (user, info) = (principal.user(), principal.info());
-                **present = self.context.presence.enter(channel, user, info);
+            if joined.attendance.is_some() {
+                let channel = joined.subscription.channel();
+                joined.attendance = ReportedSubscription::new(&self.context, channel, principal);
             }
         }
     }

@@ -8,7 +8,7 @@ use super::in_flight::CompletedCommand;
 use super::state::Action;
 use super::{history, presence, rights};
 use crate::auth::access::Right;
-use crate::broker::{ENDED, TOO_LARGE, Unavailable};
+use crate::broker::{ENDED, PublishedEvent, TOO_LARGE, Unavailable};
 use crate::close::Close;
 use crate::hub::Interest;
 use crate::protocol::{Code, Command, Id, Message, Reply, ReplyError, Speak};
@@ -81,8 +81,10 @@ impl Session {
         self.echoes_due = self.echoes_due.wrapping_add(u32::from(echo));
         let mut publication = self.with_origin(publication);
         let trace = telemetry::publication_received(self.format(), &channel, &mut publication);
+        let policy = || self.context.hub.rules().of(channel.as_str());
+        let event = self.context.events.publication(&channel, policy, &publication);
         let receipt = self.context.hub.publish(channel, publication);
-        self.in_flight.publish(id, receipt, now, trace);
+        self.in_flight.publish(id, receipt, now, trace, event);
     }
 
     /// Adds the session, the user and the time.
@@ -94,7 +96,8 @@ impl Session {
     /// Replies to the oldest command in flight, which the broker has answered.
     pub(super) fn complete(&mut self, completed: CompletedCommand) {
         match completed {
-            CompletedCommand::Published { id, started, trace, answer } => {
+            CompletedCommand::Published { id, started, trace, event, answer } => {
+                self.report_published(event, answer);
                 let outcome = self.published(id, started, trace, answer);
                 self.reply_or_close(outcome);
             }
@@ -107,6 +110,17 @@ impl Session {
                     self.reply_or_close(self.unavailable(id, channel, unavailable));
                 }
             },
+        }
+    }
+
+    /// Reports a publication to the backend, if the broker has accepted it.
+    pub(super) fn report_published(
+        &self,
+        event: Option<Box<PublishedEvent>>,
+        answer: Result<Option<Position>, Unavailable>,
+    ) {
+        if let Ok(position) = answer {
+            self.context.events.published(event, position);
         }
     }
 

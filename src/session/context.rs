@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::request_rates::RequestRates;
 use super::{Config, Users};
 use crate::auth::{Auth, Identity, TokenRefused};
+use crate::events::Events;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::presence::Presence;
@@ -25,6 +26,7 @@ pub struct SessionContext {
 pub struct SessionState {
     pub hub: Hub,
     pub presence: Presence,
+    pub events: Events,
     pub auth: Auth,
     pub users: Users,
     pub limits: Limits,

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::auth::{Identity, TokenRefused};
-use crate::broker::{Receipt, Unavailable};
+use crate::broker::{PublishedEvent, Receipt, Unavailable};
 use crate::hub::Interest;
 use crate::protocol::{Id, Reply};
 use crate::publication::Position;
@@ -27,10 +27,25 @@ pub struct InFlight {
 }
 
 enum PendingCommand {
-    Publish { id: Option<Id>, receipt: Receipt<Option<Position>>, started: Instant, trace: Trace },
-    Subscribe { id: Option<Id>, interest: Interest, echo: bool },
-    Query { future: BoxFuture<'static, Option<Reply>> },
-    Authentication { id: Option<Id>, future: BoxFuture<'static, TokenCheck> },
+    Publish {
+        id: Option<Id>,
+        receipt: Receipt<Option<Position>>,
+        started: Instant,
+        trace: Trace,
+        event: Option<Box<PublishedEvent>>,
+    },
+    Subscribe {
+        id: Option<Id>,
+        interest: Interest,
+        echo: bool,
+    },
+    Query {
+        future: BoxFuture<'static, Option<Reply>>,
+    },
+    Authentication {
+        id: Option<Id>,
+        future: BoxFuture<'static, TokenCheck>,
+    },
 }
 
 /// The identity that a token gives, or why it is refused.
@@ -42,6 +57,8 @@ pub enum CompletedCommand {
         id: Option<Id>,
         started: Instant,
         trace: Trace,
+        /// To be reported if it is accepted.
+        event: Option<Box<PublishedEvent>>,
         answer: Result<Option<Position>, Unavailable>,
     },
     Subscribed {
@@ -65,8 +82,9 @@ impl InFlight {
         receipt: Receipt<Option<Position>>,
         started: Instant,
         trace: Trace,
+        event: Option<Box<PublishedEvent>>,
     ) {
-        self.pending.push_back(PendingCommand::Publish { id, receipt, started, trace });
+        self.pending.push_back(PendingCommand::Publish { id, receipt, started, trace, event });
     }
 
     pub fn subscribe(&mut self, id: Option<Id>, interest: Interest, echo: bool) {
@@ -108,13 +126,14 @@ impl InFlight {
         std::future::poll_fn(|cx| {
             let completed = match self.pending.front_mut() {
                 None => return Poll::Pending,
-                Some(PendingCommand::Publish { id, receipt, started, trace }) => {
+                Some(PendingCommand::Publish { id, receipt, started, trace, event }) => {
                     let answer = ready!(Pin::new(receipt).poll(cx));
                     let trace = std::mem::take(trace);
                     let completed = CompletedCommand::Published {
                         id: id.take(),
                         started: *started,
                         trace,
+                        event: event.take(),
                         answer,
                     };
                     self.pending.pop_front();

@@ -51,7 +51,8 @@ impl Session {
                 }
                 self.execute(command, now);
                 match self.in_flight.next().await {
-                    CompletedCommand::Published { id, started, trace, answer } => {
+                    CompletedCommand::Published { id, started, trace, event, answer } => {
+                        self.report_published(event, answer);
                         self.published(id, started, trace, answer)?
                     }
                     CompletedCommand::Answered(Some(reply)) => reply,

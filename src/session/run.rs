@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Connection, ConnectionEvent, Session};
 use crate::close::Close;
+use crate::events::ConnectedSession;
 use crate::protocol::{Push, Speak};
 
 /// Whether the session reads from the connection, and if not, why.
@@ -35,6 +36,7 @@ impl Session {
         if self.state.protocol().subscribes_listed() {
             self.subscribe_token_channels();
         }
+        let connected = self.report_connected();
         let timer = sleep_until(self.next_tick(connection));
         tokio::pin!(timer);
         let close = loop {
@@ -70,9 +72,20 @@ impl Session {
         };
         // Later publications are not delivered to this session.
         self.subscriptions.clear();
+        if let Some(connected) = connected {
+            (*connected).end(close);
+        }
         // Boxed, because a task is as large as the largest future that it awaits.
         Box::pin(connection.close(close, &self.outbound)).await;
         close
+    }
+
+    /// Reports the session to the backend, unless it has ended already or is that of one request.
+    fn report_connected(&self) -> Option<Box<ConnectedSession>> {
+        let is_reported = self.format().is_lasting() && self.outbound.closing().is_none();
+        let report =
+            || self.context.events.connect(self.outbound.session(), self.state.principal().user());
+        is_reported.then(report).flatten()
     }
 
     fn read_state(&self) -> ReadState {

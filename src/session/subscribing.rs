@@ -1,7 +1,7 @@
 //! Subscribes a session to a channel.
 
 use super::Session;
-use super::joined::{JoinPosition, Joined};
+use super::joined::{JoinPosition, Joined, ReportedSubscription};
 use super::repeated_subscribe::{self, RepeatedSubscribe};
 use super::replaying;
 use crate::hub::{Interest, SubscribeEvent, Subscriber};
@@ -41,11 +41,9 @@ impl Session {
             }
             SubscribeEvent::Gap(reason) => replaying::push_gap(&own, channel.as_str(), reason),
         });
-        let present = self.context.hub.rules().of(channel.as_str()).presence.then(|| {
-            let principal = self.state.principal();
-            Box::new(self.context.presence.enter(channel, principal.user(), principal.info()))
-        });
-        self.subscriptions.push(Joined { subscription, present });
+        let principal = self.state.principal();
+        let attendance = ReportedSubscription::new(&self.context, &channel, principal);
+        self.subscriptions.push(Joined { subscription, attendance });
         join_position
     }
 

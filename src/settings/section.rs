@@ -170,6 +170,36 @@ impl<'a> Section<'a> {
         )
     }
 
+    /// True or false, the default, or a list of some of the names; separated by commas in the environment and in flags.
+    pub fn flag_or_names(
+        &mut self,
+        key: &str,
+        names: &[&str],
+        doc: &'static str,
+    ) -> Result<bool, Vec<String>> {
+        let are_known = |list: &[String]| {
+            !list.is_empty() && list.iter().all(|name| names.contains(&name.as_str()))
+        };
+        let parse = |given: &RawValue| match given {
+            RawValue::Flag(flag) => Some(Ok(*flag)),
+            RawValue::Text(text) => match text.parse() {
+                Ok(flag) => Some(Ok(flag)),
+                Err(_) => Some(text.split(',').map(|name| name.trim().to_owned()).collect())
+                    .filter(|list: &Vec<_>| are_known(list))
+                    .map(Err),
+            },
+            RawValue::List(list) => Some(Err(list.clone())).filter(|_| are_known(list)),
+            _ => None,
+        };
+        let write = |it: &Result<bool, Vec<String>>| match it {
+            Ok(flag) => flag.to_string(),
+            Err(list) => format!("{list:?}"),
+        };
+        let words = format!("true, false, or a list of some of {}", names.join(", "));
+        self.read_key(key, Some(RawValue::Flag(false)), words, doc, parse, write)
+            .unwrap_or(Ok(false))
+    }
+
     /// One of several names.
     pub fn choice<T: Copy + PartialEq>(
         &mut self,

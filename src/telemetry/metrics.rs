@@ -3,6 +3,7 @@
 mod adder;
 mod broker;
 pub mod connections;
+mod events;
 pub mod fleet;
 mod node;
 pub mod publications;
@@ -17,6 +18,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use self::adder::Adder;
 use self::broker::BrokerMetrics;
 use self::connections::ConnectionMetrics;
+use self::events::EventMetrics;
 use self::fleet::FleetMetrics;
 use self::node::NodeMetrics;
 use self::publications::PublicationMetrics;
@@ -31,6 +33,7 @@ pub(super) struct Metrics {
     pub broker: BrokerMetrics,
     pub settings: SettingsMetrics,
     pub connections: ConnectionMetrics,
+    pub events: EventMetrics,
     pub fleet: FleetMetrics,
     pub node: NodeMetrics,
     pub publications: PublicationMetrics,
@@ -47,6 +50,7 @@ impl Metrics {
             broker: BrokerMetrics::new(&add),
             settings: SettingsMetrics::new(&add),
             connections: ConnectionMetrics::new(&add),
+            events: EventMetrics::new(&add),
             fleet: FleetMetrics::new(&add),
             node: NodeMetrics::new(&add),
             publications: PublicationMetrics::new(&add),

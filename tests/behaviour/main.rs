@@ -9,6 +9,7 @@ mod config;
 mod doctor;
 mod drain;
 mod edge;
+mod events;
 mod fleet_rules;
 mod handshake;
 mod heartbeat;

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import backend_events
 import services
 import shell
 from blocks import all_blocks
@@ -109,13 +110,19 @@ def run(command):
         raise AssertionError(done.stdout.strip())
 
 
+def take_events(programs):
+    fault, skipped = backend_events.take(BINARY, programs)
+    assert not fault, fault
+    return skipped
+
+
 CHECKS = {"json": check_json, "toml": check_toml, "yaml": check_yaml}
 
 
 def main():
     os.chdir(ROOT)
     blocks = [block for block in all_blocks() if block.language != "text"]
-    unused, faults, tours, programs = set(ELSEWHERE), [], {}, []
+    unused, faults, tours, programs = set(ELSEWHERE), [], {}, {services.PAGE: [], backend_events.PAGE: []}
     counts = {"run": 0, "elsewhere": 0, "skipped": 0}
 
     def passes(what, check, *arguments):
@@ -132,8 +139,8 @@ def main():
         if block.key in ELSEWHERE:
             unused.discard(block.key)
             counts["elsewhere"] += 1
-        elif block.page == services.PAGE:
-            programs.append(block)
+        elif block.page in programs:
+            programs[block.page].append(block)
             if block.language in CHECKS:
                 passes(block, CHECKS[block.language], block)
         elif block.language in CHECKS:
@@ -144,13 +151,14 @@ def main():
             faults.append(f"{block}: nothing runs this block of {block.language or 'no language'}")
     for page, tour in tours.items():
         passes(page, shell.take, BINARY, tour, shell.TOURS[page])
-    for language, fault, skipped in services.take(BINARY, programs):
+    for language, fault, skipped in services.take(BINARY, programs[services.PAGE]):
         what = f"{services.PAGE} in {language}"
         if fault:
             faults.append(f"{what}: {fault}")
         elif skipped:
             print(f"skipped {what}: {skipped}")
         counts["skipped" if skipped else "run"] += 1
+    passes(f"the programs of {backend_events.PAGE}", take_events, programs[backend_events.PAGE])
     faults += [f"{page}: ELSEWHERE names a block that is not there: {line}" for page, line in unused]
 
     print("\n".join(map(str, faults)))

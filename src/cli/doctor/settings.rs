@@ -55,7 +55,9 @@ pub fn findings(config: &Config, around: &Environment) -> Vec<Finding> {
     findings.extend(broker(config, around));
     findings.push(publish_timeout(config));
     findings.extend(
-        [messages(config), history(config), log(config), traces(config)].into_iter().flatten(),
+        [messages(config), history(config), events(config), log(config), traces(config)]
+            .into_iter()
+            .flatten(),
     );
     findings.extend(exposure::findings(config));
     findings
@@ -191,6 +193,17 @@ fn history(config: &Config) -> Option<Finding> {
     Some(Finding::new(level, "history", measured, why, remedy))
 }
 
+/// None: no rule asks for events, or they have a stream.
+fn events(config: &Config) -> Option<Finding> {
+    let rules = config.rules.get();
+    let rule = rules.iter().find(|rule| !rule.policy.events.is_empty())?;
+    let measured = format!("the rule {:?} has events", rule.pattern.as_str());
+    let why = "events.stream is not set, so the backend gets none";
+    let remedy = "events.stream = \"tidegate:events\", or no events in the rules";
+    let is_missing = config.events.stream.is_none();
+    is_missing.then(|| Finding::new(Level::Hint, "events", measured, why, remedy))
+}
+
 fn log(config: &Config) -> Option<Finding> {
     // Doctor changes its own log level, so only the configured value counts.
     let written = value(config, "telemetry.log_level")?.trim_matches('"');
@@ -256,6 +269,14 @@ pub mod tests {
         let pod = found(&[], true, "stopping").unwrap();
         assert_eq!(pod.level, Level::Hint);
         assert!(pod.remedy.contains("terminationGracePeriodSeconds: 35"), "{pod:?}");
+    }
+
+    #[test]
+    fn rules_with_events_without_a_stream_are_a_hint() {
+        let rule = r#"rules=[{pattern="chat:*",events=true}]"#;
+        assert_eq!(level(&[rule], "events"), Some(Level::Hint));
+        let redis = ["broker.url=redis://127.0.0.1", "events.stream=tidegate:events", rule];
+        assert_eq!(level(&redis, "events"), None);
     }
 
     #[test]

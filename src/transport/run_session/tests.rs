@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::auth::{self, Auth, Revocations};
 use crate::broker;
+use crate::events::Events;
 use crate::hub::{Hub, Registry};
 use crate::limits::Limits;
 use crate::outbound::Outbound;
@@ -69,6 +70,7 @@ fn node() -> Arc<SessionContext> {
     Arc::new(SessionContext::new(session::SessionState {
         hub: Hub::new(registry, broker),
         presence,
+        events: Events::default(),
         users: Users::new(Revocations::new(auth.revocation_age)),
         auth: Auth::start(&auth),
         limits: Limits::default(),
