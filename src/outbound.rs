@@ -93,8 +93,7 @@ impl Outbound {
         let _ = self.wire.set(wire);
     }
 
-    /// Passes each frame through `stamp` when it takes its place in the order of writing. For a queue that is
-    /// empty.
+    /// Passes each frame through `stamp` when a writer takes it. For a queue that is empty.
     pub fn stamp_with(&self, stamp: Stamp) {
         self.lock().stamp_with(stamp);
     }
@@ -205,7 +204,7 @@ impl Outbound {
     pub fn push_over_bound(&self, subscription: u64, frame: Bytes) {
         let mut state = self.lock();
         if state.subscriptions.contains(subscription) {
-            _ = state.queue_stamped(frame);
+            _ = state.queue_costed(frame);
             // If the flusher has finished meanwhile, the connection writes it: the caller passes the outbound
             // to no flusher.
             let _ = state.find_writer(|| false);

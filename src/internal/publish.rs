@@ -61,7 +61,8 @@ pub async fn answer(
 async fn payload(body: Incoming) -> Result<Bytes, ApiResponse> {
     let body = timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
     match body.await.unwrap_or_else(|late| Err(late.into())) {
-        Ok(body) => Ok(body.to_bytes()),
+        // Copied, because a history that keeps the payload would keep the read buffer of which it is a part.
+        Ok(body) => Ok(Bytes::copy_from_slice(&body.to_bytes())),
         Err(fault) if fault.is::<LengthLimitError>() => {
             let message = format!("a publication has at most {BODY_BYTES_MAX} bytes");
             Err(error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &message))

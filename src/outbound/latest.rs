@@ -97,13 +97,9 @@ impl LatestFrames {
         self.taken_cost
     }
 
-    /// The same, behind the frames of the queue.
-    pub fn queue_portion(
-        &mut self,
-        queued: &mut VecDeque<Bytes>,
-        stamp: impl FnMut(Bytes) -> Option<Bytes>,
-    ) -> usize {
-        let cost = self.take_portion(queued, stamp);
+    /// The same without a stamp, behind the frames of the queue.
+    pub fn queue_portion(&mut self, queued: &mut VecDeque<Bytes>) -> usize {
+        let cost = self.take_portion(queued, Some);
         self.taken_cost = 0;
         self.count_queued(cost);
         cost

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::frames::cost;
 use super::latest::LatestFrames;
 use crate::protocol::Stamp;
 use crate::publication::Position;
@@ -13,11 +14,17 @@ use crate::publication::Position;
 /// other subscribers, and even a prompt reader needs time for them.
 pub const OVERSIZED_MAX: u8 = 4;
 
+/// Bytes, overhead included, after which a writer takes no further stamped frame at a time: until it is stamped, a
+/// frame shares its bytes with other queues.
+const STAMPED_BYTES: usize = 64 << 10;
+
 /// Exists only while something is unwritten or a subscription is behind, and always if the frames are stamped.
 #[derive(Default)]
 pub struct Overflow {
-    /// Called with each frame when it takes its place in the order of writing.
+    /// Called with each frame when a writer takes it.
     stamp: Option<Stamp>,
+    /// How many frames at the front of the queue are stamped already: a writer has put them back.
+    stamped: usize,
     /// Cost of a backlog that is not yet written.
     backlog: usize,
     /// How many publications larger than the bound were queued since the queue last held no more than the
@@ -36,12 +43,44 @@ impl Overflow {
         Box::new(Self { stamp: Some(stamp), ..Self::default() })
     }
 
-    /// The frame as it is written. None: it is not written.
-    pub fn stamped(&mut self, frame: Bytes) -> Option<Bytes> {
-        match &mut self.stamp {
-            Some(stamp) => stamp(frame),
-            None => Some(frame),
+    pub fn has_stamp(&self) -> bool {
+        self.stamp.is_some()
+    }
+
+    /// Moves frames from the front of the queue to the empty `taken` of a writer, and stamps them. Returns the cost
+    /// of the frames before and after. Takes at least one frame that is to be written, if there is one.
+    pub fn take_stamped(
+        &mut self,
+        queued: &mut VecDeque<Bytes>,
+        taken: &mut VecDeque<Bytes>,
+    ) -> (usize, usize) {
+        let (mut before, mut after) = (0, 0);
+        while after < STAMPED_BYTES
+            && let Some(frame) = queued.pop_front()
+        {
+            before += cost(&frame);
+            let is_stamped = self.stamped > 0;
+            self.stamped -= usize::from(is_stamped);
+            let frame = match &mut self.stamp {
+                Some(stamp) if !is_stamped => stamp(frame),
+                _ => Some(frame),
+            };
+            if let Some(frame) = frame {
+                after += cost(&frame);
+                taken.push_back(frame);
+            }
         }
+        (before, after)
+    }
+
+    /// A writer has put so many frames back in front of the queue.
+    pub fn put_back(&mut self, frames: usize) {
+        self.stamped += frames;
+    }
+
+    /// The queue has only so many frames left.
+    pub fn cut(&mut self, frames: usize) {
+        self.stamped = self.stamped.min(frames);
     }
 
     /// Everything is written: what remains.
@@ -55,7 +94,7 @@ impl Overflow {
     }
 
     /// Moves some of the frames of `latest` channels to the writer, or behind the `queued` ones: a stamp says
-    /// which frames came before, so a stamped frame must not overtake another. Returns their cost.
+    /// which frames came before, so a frame must not overtake another that is to be stamped. Returns their cost.
     pub fn take_latest(
         &mut self,
         queued: &mut VecDeque<Bytes>,
@@ -65,7 +104,7 @@ impl Overflow {
         match stamp {
             None => latest.take_portion(taken, Some),
             Some(stamp) if queued.is_empty() => latest.take_portion(taken, stamp),
-            Some(stamp) => latest.queue_portion(queued, stamp),
+            Some(_) => latest.queue_portion(queued),
         }
     }
 

@@ -40,7 +40,7 @@ pub struct QueueState {
 
 /// Input.
 impl QueueState {
-    /// Stamps the frames that are queued from now on. For a queue that is empty.
+    /// Stamps the frames that writers take from now on. For a queue that is empty.
     pub fn stamp_with(&mut self, stamp: Stamp) {
         self.overflow = Some(Overflow::stamped_by(stamp));
     }
@@ -85,14 +85,14 @@ impl QueueState {
         if self.must_hold_latest(bytes_max) {
             return Latest { pushed: Pushed::Covered, skipped: self.hold_latest(key, frame) };
         }
-        let cost = self.queue_stamped(frame);
+        let cost = self.queue_costed(frame);
         self.latest().count_queued(cost);
         Latest { pushed: self.find_writer(has_wire), skipped: false }
     }
 
     pub fn push_backlog(&mut self, frames: impl Iterator<Item = Bytes>) {
         for frame in frames {
-            let cost = self.queue_stamped(frame);
+            let cost = self.queue_costed(frame);
             self.overflow.get_or_insert_default().add_backlog(cost);
         }
         self.own_queued();
@@ -104,19 +104,14 @@ impl QueueState {
         Ok(())
     }
 
-    /// Queues a frame regardless of the bound, as it is written. Returns its cost.
-    pub fn queue_stamped(&mut self, frame: Bytes) -> usize {
-        let stamped = match &mut self.overflow {
-            Some(overflow) => overflow.stamped(frame),
-            None => Some(frame),
-        };
-        let Some(frame) = stamped else { return 0 };
+    /// Queues a frame regardless of the bound. Returns its cost.
+    pub fn queue_costed(&mut self, frame: Bytes) -> usize {
         let cost = cost(&frame);
         self.queue(frame);
         cost
     }
 
-    /// Queues a frame without a stamp. Inlined, because every delivery of the node runs through here.
+    /// The same. Inlined, because every delivery of the node runs through here.
     #[inline(always)]
     fn queue(&mut self, frame: Bytes) {
         if !self.end.is_closing() {
@@ -145,7 +140,7 @@ impl QueueState {
         if self.bytes >= bytes_max && self.is_full(bytes_max) {
             return Err(QueueFull);
         }
-        Ok(self.queue_stamped(frame))
+        Ok(self.queue_costed(frame))
     }
 
     /// Whether a queue with at least `bytes_max` accepts no more frames.
@@ -218,17 +213,26 @@ impl QueueState {
         }
     }
 
-    /// Moves the queue into the empty `batch`. Returns false if it is empty.
+    /// Moves the queue into the empty `batch`, or a part of it if its frames are stamped. Returns false if nothing
+    /// is to be written.
     pub fn hand_over(&mut self, batch: &mut FrameBatch) -> bool {
         if self.frames.is_empty() {
             return false;
         }
-        swap(&mut self.frames, &mut batch.frames);
+        match &mut self.overflow {
+            Some(overflow) if overflow.has_stamp() => {
+                let (before, after) = overflow.take_stamped(&mut self.frames, &mut batch.frames);
+                self.bytes = (self.bytes + after).saturating_sub(before);
+            }
+            _ => swap(&mut self.frames, &mut batch.frames),
+        }
         batch.front_written = take(&mut self.front_written);
-        if let Some(overflow) = &mut self.overflow {
+        if self.frames.is_empty()
+            && let Some(overflow) = &mut self.overflow
+        {
             overflow.latest.queue_handed_over();
         }
-        true
+        !batch.frames.is_empty()
     }
 
     /// Puts what a flusher could not write back in front of the newer frames, and leaves it to the
@@ -236,6 +240,9 @@ impl QueueState {
     pub fn take_back(&mut self, batch: &mut FrameBatch) -> bool {
         self.settle(batch);
         let is_blocked = !batch.frames.is_empty();
+        if let Some(overflow) = &mut self.overflow {
+            overflow.put_back(batch.frames.len());
+        }
         if self.frames.is_empty() {
             swap(&mut self.frames, &mut batch.frames);
         } else {
@@ -286,6 +293,7 @@ impl QueueState {
             self.bytes = self.bytes.saturating_sub(dropped);
             if let Some(overflow) = &mut self.overflow {
                 overflow.latest = LatestFrames::default();
+                overflow.cut(self.frames.len());
             }
         }
         if is_first {

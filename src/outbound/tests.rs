@@ -100,6 +100,32 @@ fn a_frame_for_which_a_queue_has_no_room_is_not_stamped() {
     assert_eq!(batch.frames, ["3"]);
 }
 
+/// Until then it shares its bytes with other queues, and afterwards it has its place in the order.
+#[test]
+fn a_frame_is_stamped_once_when_a_writer_takes_it() {
+    const SIZE: usize = 40 << 10;
+    let outbound = outbound(1 << 20);
+    let mut numbers = 0_u8..;
+    outbound.stamp_with(Box::new(move |frame| {
+        let mut stamped = frame.to_vec();
+        stamped[0] = numbers.next()?;
+        Some(stamped.into())
+    }));
+    outbound.attach(BoundedWire::with_room(SIZE / 2));
+    for _ in 0..4 {
+        assert!(outbound.push(ANY, Bytes::from(vec![0xFF; SIZE])).is_ok());
+    }
+    // The flusher takes two frames, and puts them back: the socket takes a half of the first.
+    assert_eq!(outbound.flush(&mut FrameBatch::default()), SIZE / 2);
+    let (mut batch, mut taken) = (FrameBatch::default(), Vec::new());
+    while take(&outbound, &mut batch).is_ready() {
+        assert!(batch.frames.len() <= 2, "a part of the queue at a time");
+        taken.extend(batch.frames.iter().map(|frame| frame[0]));
+        write(&mut batch);
+    }
+    assert_eq!((taken, outbound.bytes()), (vec![0, 1, 2, 3], 0));
+}
+
 #[test]
 fn a_queue_may_exceed_its_bound_by_one_frame() {
     let outbound = outbound(100);

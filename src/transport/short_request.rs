@@ -69,7 +69,8 @@ async fn read(
     }
     let time_limit = public.server.get().handshake_timeout;
     match timeout(time_limit, Limited::new(body, bytes_max).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        // Copied, because a history that keeps the payload would keep the read buffer of which it is a part.
+        Ok(Ok(body)) => Ok(Bytes::copy_from_slice(&body.to_bytes())),
         Ok(Err(fault)) if fault.is::<LengthLimitError>() => {
             Err(RequestRefused::too_large(bytes_max))
         }

@@ -10,6 +10,7 @@
 //! | `requests` | malformed and smuggled HTTP requests |
 //! | `slow_requests` | connections that send nothing, or one byte at a time |
 //! | `polls` | polls whose clients vanish, and bodies that never arrive |
+//! | `streams` | event streams that are not read, and publications that keep memory |
 //! | `frames` | WebSocket floods, fragments and aborted connections |
 //! | `http2` | floods of HTTP/2 frames, and header bombs |
 //! | `json` | JSON that is hard to parse |
@@ -26,6 +27,7 @@ mod log;
 mod polls;
 mod requests;
 mod slow_requests;
+mod streams;
 mod victim;
 
 /// The size of an attack: ten times larger in the long form.

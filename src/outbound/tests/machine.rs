@@ -155,7 +155,7 @@ impl QueueModel {
                 return Some(self.pushed(latest.pushed));
             }
             QueueEvent::PushBeyond => {
-                _ = self.state.queue_stamped(frame(9));
+                _ = self.state.queue_costed(frame(9));
                 let pushed = self.state.find_writer(|| false);
                 return Some(self.pushed(pushed));
             }

@@ -3,7 +3,7 @@
 //!
 //! All such streams share a publication's bytes, but their ids differ. So the shared bytes begin with a mark
 //! instead: an `id` with the publication's own position and channel. Each stream's [`Stamp`] replaces it when
-//! the event gets its place in the outbound queue, where the order of the channels' events is final.
+//! the event leaves the outbound queue, where the order of the channels' events is final.
 
 use bytes::Bytes;
 

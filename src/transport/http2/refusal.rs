@@ -1,5 +1,7 @@
 //! A connection of HTTP/2 that the node refuses: its requests are answered with the reason.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use http_body_util::Full;
@@ -13,6 +15,9 @@ use crate::transport::connection_refusal::{ConnectionRefusal, REFUSAL_TIMEOUT};
 
 /// Most requests that a refused client may send at once.
 const STREAMS_MAX: u32 = 8;
+
+/// After so long without a request the node announces the end. Some clients lose a response if that comes with it.
+const LEAVE_AFTER: Duration = Duration::from_millis(300);
 
 /// Answers requests with the refusal until the client has seen that the connection ends.
 pub async fn refuse(refusal: ConnectionRefusal, stream: impl AsyncRead + AsyncWrite + Unpin) {
@@ -31,12 +36,13 @@ async fn answer_all(
         .max_pending_accept_reset_streams(STREAMS_MAX as usize)
         .enable_connect_protocol();
     let mut h2 = builder.handshake(stream).await?;
-    while let Some(request) = h2.accept().await {
-        let (_, respond) = request?;
-        answer(refusal, respond)?;
-        h2.graceful_shutdown();
+    loop {
+        match timeout(LEAVE_AFTER, h2.accept()).await {
+            Ok(Some(request)) => answer(refusal, request?.1)?,
+            Ok(None) => return Ok(()),
+            Err(_) => h2.graceful_shutdown(),
+        }
     }
-    Ok(())
 }
 
 /// The body is short, so that h2 may keep it until the client's window has room.

@@ -107,13 +107,17 @@ impl RawClient {
         Self { stream: http::connect_from(node.public, from).await, received: Vec::new() }
     }
 
-    /// A client with a tiny receive buffer.
+    /// A client with a tiny receive buffer, on a WebSocket.
     pub async fn with_small_buffer(node: &Node, path: &str) -> Self {
+        Self::connect_with_small_buffer(node).await.upgraded(path).await
+    }
+
+    pub async fn connect_with_small_buffer(node: &Node) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
         let connecting = socket.connect(node.public);
         let stream = soon("a connection", connecting).await.expect("the node listens");
-        Self { stream, received: Vec::new() }.upgraded(path).await
+        Self { stream, received: Vec::new() }
     }
 
     async fn upgraded(mut self, path: &str) -> Self {
