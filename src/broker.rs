@@ -12,6 +12,7 @@ mod queue;
 mod receipt;
 mod redis;
 mod revocation;
+mod run;
 mod survey;
 mod unavailable;
 
@@ -34,6 +35,7 @@ pub use self::receipt::Receipt;
 pub use self::redis::{connection::resp, header};
 pub use self::redis::{secret::Secret, url::Url};
 pub use self::revocation::{KnownRevocations, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
+pub use self::run::{HistoryEnd, RunState, Runs};
 pub use self::survey::{
     Answers, Forbidden, MasterSurvey, NodeFeature, RulesFound, Survey, SurveyReading,
 };

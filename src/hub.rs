@@ -11,6 +11,7 @@ mod connections;
 mod delivered_positions;
 mod fan_out;
 mod interest;
+mod lease_watch;
 mod recent_publications;
 mod recovery;
 mod recovery_queue;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 pub use self::busiest::Busiest;
 pub use self::channel_traffic::{BusyChannel, TrafficMeasure};
+pub use self::delivered_positions::RunEnd;
 pub use self::interest::{Interest, Subscription};
 pub use self::recent_publications::RecentPublication;
 pub use self::registry::Registry;
@@ -49,6 +51,7 @@ impl Hub {
     pub fn new(registry: Arc<Registry>, broker: Arc<dyn Broker>) -> Self {
         recovery::start(registry.clone(), broker.clone());
         rollup_task::start(registry.clone());
+        lease_watch::start(registry.clone(), broker.clone());
         Self(Arc::new(HubState { registry, broker }))
     }
 

@@ -16,6 +16,7 @@ mod page;
 mod parts;
 mod publish;
 mod readiness;
+mod runs;
 mod top;
 
 use std::convert::Infallible;
@@ -135,9 +136,9 @@ impl Internal {
             _ => error(
                 StatusCode::NOT_FOUND,
                 "not_found",
-                "there are / (a page for operators), /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels, \
-                 /api/top, /api/presence/{channel}, /api/explain, /api/disconnect and /api/drain; clients connect to the \
-                 public listener (server.listen)",
+                "there are / (a page for operators), /healthz, /readyz, /metrics, /api/publish/{channel}, /api/end/{channel}, \
+                 /api/renew/{channel}, /api/channels, /api/top, /api/presence/{channel}, /api/explain, /api/disconnect and \
+                 /api/drain; clients connect to the public listener (server.listen)",
             ),
         }
     }

@@ -36,7 +36,7 @@ use self::speak::protocols;
 pub use self::speak::{DecodeError, Decoded, Speak};
 pub use self::stamp::Stamp;
 use crate::close::Close;
-use crate::publication::{Channel, Publication};
+use crate::publication::{Channel, Publication, ReplayStart};
 
 formats! {
     Plain => plain::PlainFrames,

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use access::Access;
 pub use event_kinds::EventKinds;
 pub use pattern::{InvalidPattern, Pattern, is_segment};
-pub use run::{ControlChannel, Merge, Run};
+pub use run::{ControlChannel, Merge, NoControl, Run};
 pub use widened::Widened;
 
 use crate::live::Live;
@@ -48,6 +48,8 @@ pub struct RuleTable {
     otherwise: Access,
     /// Whether they are those of [`Rules::demo`].
     is_built_in: bool,
+    /// Whether any rule has a control channel.
+    has_control: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -130,8 +132,9 @@ impl Rules {
             // With rules, a channel that none matches is closed.
             (false, _) => Access::Nobody,
         };
-        let rules = read.into_iter().flatten().collect();
-        Self(Live::new(RuleTable { rules, otherwise, is_built_in: false }))
+        let rules: Box<[Rule]> = read.into_iter().flatten().collect();
+        let has_control = rules.iter().any(|rule| rule.control.is_some());
+        Self(Live::new(RuleTable { rules, otherwise, is_built_in: false, has_control }))
     }
 
     /// [`DEMO_RULES`]. Access is the same as without rules, for all channels.
@@ -141,7 +144,8 @@ impl Rules {
         let given = BTreeMap::from([("rules".to_owned(), given)]);
         let read = Self::read(&mut Settings::new(given, Vec::new()), tokens).current();
         let rules = read.rules.clone();
-        Self(Live::new(RuleTable { rules, otherwise: none.otherwise, is_built_in: true }))
+        let otherwise = none.otherwise;
+        Self(Live::new(RuleTable { rules, otherwise, is_built_in: true, has_control: false }))
     }
 
     /// The rules of a configuration's text.
@@ -172,6 +176,15 @@ impl Rules {
                 )
             }
         }
+    }
+
+    /// The channel that gets what clients publish on this one. None: this one itself. `Err`: the control channel
+    /// would have too long a name, or be a run itself.
+    pub fn control(&self, channel: &Channel) -> Option<Result<Channel, NoControl>> {
+        let table = self.0.get();
+        let control = table.control(channel.as_str())?.of(channel);
+        let is_sound = |it: &Channel| table.of(it.as_str()).run.is_none();
+        Some(control.filter(is_sound).ok_or(NoControl))
     }
 
     /// The current rules, for a short use.
@@ -210,7 +223,10 @@ impl RuleTable {
 
     /// Where what clients publish on the channel goes. None: on the channel itself.
     pub fn control(&self, channel: &str) -> Option<&ControlChannel> {
-        self.find(channel).and_then(|(_, rule)| rule.control.as_ref())
+        self.has_control
+            .then(|| self.find(channel))
+            .flatten()
+            .and_then(|(_, rule)| rule.control.as_ref())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {

@@ -1,4 +1,4 @@
-//! The interface of a broker. Presence, revocations and announcements have traits of their own.
+//! The interface of a broker. Presence, revocations, announcements and runs have traits of their own.
 
 use futures_util::future::BoxFuture;
 
@@ -7,6 +7,7 @@ use super::event_log::{EventLog, EventLogConfig};
 use super::presence::Presences;
 use super::receipt::Receipt;
 use super::revocation::Revoking;
+use super::run::{HistoryEnd, Runs};
 use super::unavailable::Unavailable;
 use crate::publication::{Channel, Position, Publication};
 use crate::rules::Rules;
@@ -28,7 +29,7 @@ pub const PAGE_MAX: usize = 128;
 
 /// Carries publications and announcements between nodes, and stores channel histories, presence and
 /// revocations.
-pub trait Broker: Presences + Revoking + Announcing + Send + Sync {
+pub trait Broker: Presences + Revoking + Announcing + Runs + Send + Sync {
     /// Publishes. Publications of one channel keep their order.
     ///
     /// Resolves to the position where the channel keeps history. A repeated `id` is published once
@@ -65,12 +66,12 @@ pub trait Broker: Presences + Revoking + Announcing + Send + Sync {
     /// The number of nodes that subscribe to each of the channels.
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>>;
 
-    /// The last position in the history of each channel, in their order; starts a history where
-    /// there is none. `None`: the broker keeps no history of this channel.
+    /// Where the history of each channel ends, in their order; starts a history where there is none.
+    /// `None`: the broker keeps no history of this channel.
     fn positions(
         &self,
         channels: Vec<Channel>,
-    ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>>;
+    ) -> BoxFuture<'_, Vec<Result<Option<HistoryEnd>, Unavailable>>>;
 
     /// Reads up to `count` publications (at most [`PAGE_MAX`]) of a channel's history, each with
     /// its position, and none older than the rule's age.

@@ -2,6 +2,7 @@
 
 mod history;
 mod presence;
+mod runs;
 
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 
 use self::history::{Appended, Histories};
+use self::runs::MemoryRuns;
 use super::queue::{LATE, PublishQueue, PublishRequest};
 use crate::broker::announcement::{Announcement, Announcing};
 use crate::broker::config::Config;
@@ -21,8 +23,9 @@ use crate::broker::event_log::{EventLog, EventLogConfig};
 use crate::broker::presence::{Attendance, MembershipState, Presences, Renewal};
 use crate::broker::receipt::Receipt;
 use crate::broker::revocation::{Revocation, Revoking};
-use crate::broker::unavailable::Unavailable;
-use crate::publication::{Channel, Members, Position, Publication};
+use crate::broker::run::{HistoryEnd, RunState, Runs};
+use crate::broker::unavailable::{NO_RUN, Unavailable};
+use crate::publication::{Channel, EndReason, Members, Position, Publication};
 use crate::rules::Rules;
 use crate::{critical_tasks, telemetry};
 
@@ -39,6 +42,7 @@ pub struct MemoryBroker {
     rules: Rules,
     histories: Arc<Mutex<Histories>>,
     presence: presence::MemberTable,
+    runs: MemoryRuns,
     sink: Sink,
 }
 
@@ -47,6 +51,7 @@ struct Relay {
     rules: Rules,
     histories: Arc<Mutex<Histories>>,
     idempotency_window: Duration,
+    runs: MemoryRuns,
 }
 
 impl MemoryBroker {
@@ -54,15 +59,23 @@ impl MemoryBroker {
         let (queue, requests) = PublishQueue::new(config.publish_timeout);
         let histories: Arc<Mutex<Histories>> = Arc::default();
         let presence = presence::MemberTable::new(sink.clone());
+        let runs = MemoryRuns {
+            histories: histories.clone(),
+            rules: config.rules.clone(),
+            sink: sink.clone(),
+            idempotency_window: config.idempotency_window,
+            order: Arc::default(),
+        };
         let relay = Relay {
             sink: sink.clone(),
             rules: config.rules.clone(),
             histories: histories.clone(),
             idempotency_window: config.idempotency_window,
+            runs: runs.clone(),
         };
         critical_tasks::spawn("memory broker", relay.run(requests));
         telemetry::broker_connected();
-        Self { queue, rules: config.rules.clone(), histories, presence, sink }
+        Self { queue, rules: config.rules.clone(), histories, presence, runs, sink }
     }
 }
 
@@ -96,6 +109,15 @@ impl Relay {
         }
         let channel = request.channel.as_str();
         let mut publication = request.publication.clone();
+        if let Some(rule) = self.runs.rule(&request.channel) {
+            let answer = self.runs.publish(&request.channel, rule, publication);
+            request.reply(answer);
+            return;
+        }
+        if publication.end.is_some() {
+            request.reply(Err(NO_RUN));
+            return;
+        }
         // The rule is looked up under the lock, so that no history starts again that `follow_rules`
         // has just removed.
         let mut histories = locked(&self.histories);
@@ -163,15 +185,16 @@ impl Broker for MemoryBroker {
     fn positions(
         &self,
         channels: Vec<Channel>,
-    ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>> {
-        let mut histories = locked(&self.histories);
-        let now = Instant::now();
-        let position = |channel: &Channel| {
+    ) -> BoxFuture<'_, Vec<Result<Option<HistoryEnd>, Unavailable>>> {
+        let end = |channel: &Channel| {
+            self.runs.check(channel);
+            // The rule is looked up under the lock, as in `publish`.
+            let mut histories = locked(&self.histories);
             let limits = self.rules.of(channel.as_str()).history?;
-            Some(histories.position(channel, limits, now))
+            Some(histories.end(channel, limits, Instant::now()))
         };
-        let positions = channels.iter().map(position).map(Ok).collect();
-        Box::pin(ready(positions))
+        let ends = channels.iter().map(end).map(Ok).collect();
+        Box::pin(ready(ends))
     }
 
     fn history(
@@ -182,6 +205,29 @@ impl Broker for MemoryBroker {
     ) -> BoxFuture<'_, Result<Vec<Publication>, Unavailable>> {
         let page = locked(&self.histories).page(&channel, page, count, Instant::now());
         Box::pin(ready(Ok(page)))
+    }
+}
+
+impl Runs for MemoryBroker {
+    fn end(
+        &self,
+        channel: Channel,
+        reason: EndReason,
+        last: Publication,
+    ) -> Receipt<Option<Position>> {
+        self.queue.push(channel, Publication { end: Some(reason), ..last })
+    }
+
+    fn renew(&self, channel: Channel) -> BoxFuture<'_, Result<Duration, Unavailable>> {
+        Box::pin(ready(self.runs.renew(&channel)))
+    }
+
+    fn check_runs(
+        &self,
+        channels: Vec<Channel>,
+    ) -> BoxFuture<'_, Vec<Result<RunState, Unavailable>>> {
+        let states = channels.iter().map(|channel| Ok(self.runs.check(channel)));
+        Box::pin(ready(states.collect()))
     }
 }
 

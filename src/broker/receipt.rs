@@ -1,15 +1,20 @@
 //! A reply of the broker, available now or later.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
 use super::unavailable::Unavailable;
+use crate::publication::Position;
 
 /// Resolves when the broker has completed the request, or failed to in time.
 #[derive(Debug)]
-pub struct Receipt<T>(ReceiptState<T>);
+pub struct Receipt<T> {
+    state: ReceiptState<T>,
+    /// Set by [`Receipt::without_position`].
+    replacement: Option<T>,
+}
 
 #[derive(Debug)]
 enum ReceiptState<T> {
@@ -19,12 +24,19 @@ enum ReceiptState<T> {
 
 impl<T> Receipt<T> {
     pub fn ready(answer: Result<T, Unavailable>) -> Self {
-        Self(ReceiptState::Ready(answer))
+        Self { state: ReceiptState::Ready(answer), replacement: None }
     }
 
     pub fn pending() -> (oneshot::Sender<Result<T, Unavailable>>, Self) {
         let (sender, receiver) = oneshot::channel();
-        (sender, Self(ReceiptState::Pending(receiver)))
+        (sender, Self { state: ReceiptState::Pending(receiver), replacement: None })
+    }
+}
+
+impl Receipt<Option<Position>> {
+    /// The same receipt, which does not tell the position.
+    pub fn without_position(self) -> Self {
+        Self { replacement: Some(None), ..self }
     }
 }
 
@@ -32,11 +44,11 @@ impl<T: Copy + Unpin> Future for Receipt<T> {
     type Output = Result<T, Unavailable>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            ReceiptState::Ready(answer) => Poll::Ready(*answer),
-            ReceiptState::Pending(receiver) => Pin::new(receiver)
-                .poll(cx)
-                .map(|answer| answer.unwrap_or(Err(Unavailable("the node is stopping")))),
-        }
+        let answer = match &mut self.state {
+            ReceiptState::Ready(answer) => *answer,
+            ReceiptState::Pending(receiver) => ready!(Pin::new(receiver).poll(cx))
+                .unwrap_or(Err(Unavailable("the node is stopping"))),
+        };
+        Poll::Ready(answer.map(|it| self.replacement.unwrap_or(it)))
     }
 }

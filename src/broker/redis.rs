@@ -28,6 +28,7 @@ mod pubsub;
 mod queries;
 mod revocation;
 mod rules;
+mod runs;
 pub mod secret;
 mod sibling_key;
 mod state;
@@ -51,6 +52,7 @@ use self::queries::Queries;
 use self::revocation::RedisRevocations;
 use self::revocation::reading;
 use self::rules::{following, installing};
+use self::runs::RedisRuns;
 use self::subscribing::nodes;
 use self::url::Deployment;
 use super::announcement::{Announcement, Announcing};
@@ -61,9 +63,10 @@ use super::event_log::{EventLog, EventLogConfig};
 use super::presence::{Attendance, MembershipState, Presences, Renewal};
 use super::receipt::Receipt;
 use super::revocation::{Revocation, Revoking};
+use super::run::{HistoryEnd, RunState, Runs};
 use super::unavailable::Unavailable;
 use crate::critical_tasks;
-use crate::publication::{Channel, Members, NodeId, Position, Publication};
+use crate::publication::{Channel, EndReason, Members, NodeId, Position, Publication};
 use crate::rules::Rules;
 
 /// The Redis broker: its parts, and the context they share.
@@ -72,6 +75,7 @@ pub struct RedisBroker {
     history: RedisHistory,
     presence: RedisPresence,
     revocations: RedisRevocations,
+    runs: RedisRuns,
 }
 
 impl RedisBroker {
@@ -106,6 +110,7 @@ impl RedisBroker {
             context,
             history: RedisHistory { queries: questions.clone() },
             presence: RedisPresence { queries: questions.clone() },
+            runs: RedisRuns { queries: questions.clone() },
             revocations: RedisRevocations::new(questions),
         }
     }
@@ -166,7 +171,7 @@ impl Broker for RedisBroker {
     fn positions(
         &self,
         channels: Vec<Channel>,
-    ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>> {
+    ) -> BoxFuture<'_, Vec<Result<Option<HistoryEnd>, Unavailable>>> {
         Box::pin(async move { self.history.positions(&channels).await })
     }
 
@@ -177,6 +182,29 @@ impl Broker for RedisBroker {
         count: usize,
     ) -> BoxFuture<'_, Result<Vec<Publication>, Unavailable>> {
         Box::pin(self.history.page(channel, page, count.min(PAGE_MAX)))
+    }
+}
+
+impl Runs for RedisBroker {
+    /// By the queue of publications, so that the end follows what was published before it.
+    fn end(
+        &self,
+        channel: Channel,
+        reason: EndReason,
+        last: Publication,
+    ) -> Receipt<Option<Position>> {
+        self.publish(channel, Publication { end: Some(reason), ..last })
+    }
+
+    fn renew(&self, channel: Channel) -> BoxFuture<'_, Result<Duration, Unavailable>> {
+        Box::pin(self.runs.renew(channel))
+    }
+
+    fn check_runs(
+        &self,
+        channels: Vec<Channel>,
+    ) -> BoxFuture<'_, Vec<Result<RunState, Unavailable>>> {
+        Box::pin(async move { self.runs.check(&channels).await })
     }
 }
 

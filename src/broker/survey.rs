@@ -76,6 +76,7 @@ pub struct Forbidden {
 pub enum NodeFeature {
     Everything,
     History,
+    Runs,
     Presence,
     /// Disconnecting a user on all nodes.
     Revocations,

@@ -28,14 +28,24 @@ enum JsonLine<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         time: Option<u64>,
     },
+    Ended {
+        channel: &'a str,
+        reason: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<String>,
+    },
     Gap {
         channel: &'a str,
         reason: &'a str,
     },
 }
 
-/// The payload is in `data` if it is JSON, else in `text`; if it is binary, in `base64`.
+/// The end of a run is `ended`. The payload of another publication is in `data` if it is JSON, else in `text`; if it is binary, in `base64`.
 pub fn of_publication(channel: &str, publication: &Publication) -> Vec<u8> {
+    if let Some(reason) = &publication.end {
+        let position = publication.position.map(|position| position.to_string());
+        return written(&JsonLine::Ended { channel, reason: reason.as_str(), position });
+    }
     let text = match publication.kind {
         PayloadKind::Text | PayloadKind::TextPart => std::str::from_utf8(&publication.payload).ok(),
         PayloadKind::Binary => None,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::channel_cursor::ChannelCursor;
 use super::channel_traffic::{ChannelTraffic, Windows};
+use super::lease_watch::LeaseWatch;
 use super::shard::{ChannelCount, ChannelShard, LockedChannel};
 use super::subscribers::{Subscriber, Subscribers};
 use crate::broker::{Broker, Receipt};
@@ -21,6 +22,7 @@ pub struct Channels {
     subscriptions: AtomicU64,
     rules: Rules,
     windows: Windows,
+    leases: LeaseWatch,
 }
 
 impl Channels {
@@ -30,6 +32,7 @@ impl Channels {
             subscriptions: AtomicU64::new(1),
             rules,
             windows: Windows::default(),
+            leases: LeaseWatch::default(),
         }
     }
 
@@ -43,6 +46,11 @@ impl Channels {
 
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// The runs whose leases this node checks.
+    pub fn leases(&self) -> &LeaseWatch {
+        &self.leases
     }
 
     pub fn windows(&self) -> &Windows {
@@ -121,7 +129,9 @@ impl Channels {
     pub fn add_interest(&self, channel: &Channel, broker: &dyn Broker) -> Receipt<()> {
         let mut shard = self.shard(channel.as_str());
         // Looked up under the lock, because new rules are applied shard by shard.
-        shard.add_interest(channel, self.rules.of(channel.as_str()));
+        let policy = self.rules.of(channel.as_str());
+        shard.add_interest(channel, policy);
+        self.leases.add(channel, policy);
         // Under the lock, so that the broker gets subscribes and unsubscribes in the order of first and last
         // claims.
         broker.subscribe(channel)
@@ -130,6 +140,7 @@ impl Channels {
     pub fn remove_interest(&self, channel: &Channel, broker: &dyn Broker) {
         let mut shard = self.shard(channel.as_str());
         if shard.remove_interest(channel) {
+            self.leases.remove(channel);
             broker.unsubscribe(channel);
         }
     }

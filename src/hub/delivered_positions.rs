@@ -8,7 +8,7 @@
 
 use super::channel_event::{ChannelEvent, LOST};
 use super::recent_publications::{Recent, Replay, ResumeCheck};
-use crate::publication::{Position, Publication, ReplayStart};
+use crate::publication::{EndReason, Position, Publication, ReplayStart};
 use crate::rules::History;
 
 /// Most delivered ranges that are remembered. An epoch and a failover add one each.
@@ -29,9 +29,18 @@ pub struct DeliveredPositions {
     /// history.
     floor: Option<Position>,
     recent: Option<Recent>,
+    /// The end of a run that is known. It is the channel's state while its position is the last one.
+    run_end: Option<Box<RunEnd>>,
     /// The history has just begun, and older publications may still be in transit to existing subscribers.
     /// They are delivered until the first publication of the new history arrives.
     is_fresh: bool,
+}
+
+/// The end of a run, which is the last publication of its channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunEnd {
+    pub position: Position,
+    pub reason: EndReason,
 }
 
 /// A range of positions of one epoch, both ends inclusive.
@@ -76,6 +85,22 @@ impl DeliveredPositions {
         self.last
     }
 
+    /// Records that a run ends at this position.
+    pub fn record_end(&mut self, position: Position, reason: EndReason) {
+        self.run_end = Some(Box::new(RunEnd { position, reason }));
+    }
+
+    /// The end of the channel's run, if everything up to it was delivered.
+    pub fn run_end(&self) -> Option<&RunEnd> {
+        self.run_end.as_deref().filter(|end| Some(end.position) == self.last)
+    }
+
+    fn record_end_of(&mut self, publication: &Publication) {
+        if let (Some(position), Some(reason)) = (publication.position, &publication.end) {
+            self.record_end(position, reason.clone());
+        }
+    }
+
     pub fn order_of(&self, publication: &Publication) -> PositionOrder {
         match (publication.position, self.last) {
             (None, _) => PositionOrder::Unpositioned,
@@ -102,6 +127,7 @@ impl DeliveredPositions {
         }
         self.last = publication.position;
         self.is_fresh = false;
+        self.record_end_of(publication);
         self.check();
         is_new
     }
@@ -119,6 +145,7 @@ impl DeliveredPositions {
         let is_new = self.is_new(publication);
         self.restart(publication.position);
         self.first = publication.position.map_or(0, |it| it.seq);
+        self.record_end_of(publication);
         is_new
     }
 

@@ -192,7 +192,7 @@ impl Recent {
                 self.requested.trim = true;
             }
             ReplayStart::Newest(count) => {
-                self.requested.count = self.requested.count.max(count);
+                self.requested.count = self.requested.count.max(self.with_end(count));
                 self.requested.trim = true;
             }
         }
@@ -289,11 +289,19 @@ impl Recent {
         match start {
             ReplayStart::After(since) => self.index_after(since),
             ReplayStart::First => self.is_complete.then_some(0),
-            ReplayStart::Newest(count) => match self.chain.len().checked_sub(count) {
-                Some(first) => Some(first),
-                None => self.is_complete.then_some(0),
-            },
+            ReplayStart::Newest(count) => {
+                match self.chain.len().checked_sub(self.with_end(count)) {
+                    Some(first) => Some(first),
+                    None => self.is_complete.then_some(0),
+                }
+            }
         }
+    }
+
+    /// How many entries this many of the newest publications are. The end of a run is an entry and no publication.
+    fn with_end(&self, count: usize) -> usize {
+        let is_end = |newest: &Arc<RecentPublication>| newest.publication.end.is_some();
+        count + usize::from(self.chain.back().is_some_and(is_end))
     }
 
     /// Whether the chain begins with the first publication of its history.

@@ -17,7 +17,7 @@ use super::shard::ChannelCount;
 use crate::broker::{Broker, BrokerEvent, Sink};
 use crate::outbound::Outbound;
 use crate::protocol::Push;
-use crate::publication::{Channel, Publication};
+use crate::publication::{Channel, Position, Publication};
 use crate::rules::Rules;
 use crate::telemetry;
 
@@ -142,6 +142,17 @@ impl Registry {
         }
     }
 
+    /// Reads what the channel has missed if it has not delivered this position.
+    pub(super) fn catch_up_to(&self, channel: &Channel, position: Position) {
+        let is_behind = |cursor: &ChannelCursor| cursor.is_live() && cursor.last() < Some(position);
+        let read_number = self
+            .channels
+            .with_cursor(channel, |cursor, _| is_behind(cursor).then(|| cursor.interrupt()));
+        if let Some(read_number) = read_number.flatten() {
+            self.recovery_queue.add(RecoveryTask::Open(channel.clone(), read_number, 0));
+        }
+    }
+
     fn push_gap(&self, channel: &str, reason: &'static str) {
         let subscribers = {
             let mut shard = self.channels.shard(channel);
@@ -168,6 +179,8 @@ impl Registry {
     pub(super) fn follow_rules(&self, broker: &dyn Broker) {
         for mut shard in self.channels.shards() {
             for change in shard.apply_rules(self.channels.rules()) {
+                let policy = self.channels.rules().of(change.channel.as_str());
+                self.channels.leases().add(&change.channel, policy);
                 if change.presence {
                     // Subscribes again, this time with presence changes. The receipt is not needed.
                     drop(broker.subscribe(&change.channel));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::channel_event::LOST;
+use super::delivered_positions::RunEnd;
 use super::recent_publications::{RecentPublication, ResumeCheck};
 use super::recovery_queue::RecoveryTask;
 use super::registry::Registry;
@@ -22,6 +23,8 @@ pub enum SubscribeEvent<'a> {
     Subscribed { position: Option<Position>, recovered: Option<bool> },
     /// The publications that it missed, oldest first.
     Backlog(&'a [Arc<RecentPublication>]),
+    /// The run has ended, and the backlog did not contain its end.
+    Ended(&'a RunEnd),
     /// Publications after a `Subscribed` with `recovered` true are no longer available.
     Gap(&'static str),
 }
@@ -89,6 +92,7 @@ pub fn add_subscriber(
     }
     channels.add_subscriber(channel, subscriber, |cursor| {
         let position = cursor.as_ref().and_then(|cursor| cursor.last());
+        let end = cursor.as_ref().and_then(|cursor| cursor.positions.run_end().cloned());
         let rest = cursor
             .zip(reached.map(ReplayStart::After).or(start))
             .and_then(|(cursor, start)| cursor.positions.replay(start));
@@ -105,6 +109,10 @@ pub fn add_subscriber(
             (Some(_), Some(_)) => {}
         }
         let rest = rest.map(|replay| replay.publications).unwrap_or_default();
+        let replayed = rest.last().map(|newest| newest.position()).or(reached);
         on_event(SubscribeEvent::Backlog(&backlog(rest)));
+        if let Some(end) = end.filter(|end| Some(end.position) != replayed) {
+            on_event(SubscribeEvent::Ended(&end));
+        }
     })
 }

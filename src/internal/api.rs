@@ -5,7 +5,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::answer::{ApiResponse, error, not_allowed};
 use super::parts::InternalState;
-use super::{channels, disconnect, drain, explain, members, publish, top};
+use super::{channels, disconnect, drain, explain, members, publish, runs, top};
 use crate::http::Query;
 
 /// An API request by its path.
@@ -18,6 +18,8 @@ enum ApiRequest<'a> {
     /// With the channel as in the path.
     Publish(&'a str),
     Presence(&'a str),
+    End(&'a str),
+    Renew(&'a str),
 }
 
 impl<'a> ApiRequest<'a> {
@@ -31,6 +33,8 @@ impl<'a> ApiRequest<'a> {
             path => match path.split_once('/')? {
                 ("publish", channel) => Self::Publish(channel),
                 ("presence", channel) => Self::Presence(channel),
+                ("end", channel) => Self::End(channel),
+                ("renew", channel) => Self::Renew(channel),
                 _ => return None,
             },
         })
@@ -40,7 +44,9 @@ impl<'a> ApiRequest<'a> {
     fn method(&self) -> (Method, &'static str) {
         match self {
             Self::Channels | Self::Top | Self::Explain | Self::Presence(_) => (Method::GET, "GET"),
-            Self::Disconnect | Self::Drain | Self::Publish(_) => (Method::POST, "POST"),
+            Self::Disconnect | Self::Drain | Self::Publish(_) | Self::End(_) | Self::Renew(_) => {
+                (Method::POST, "POST")
+            }
         }
     }
 }
@@ -65,6 +71,8 @@ pub async fn answer(parts: &InternalState, request: Request<Incoming>) -> ApiRes
         ApiRequest::Publish(channel) => {
             publish::answer(hub, events, channel, &head.headers, body).await
         }
+        ApiRequest::End(channel) => runs::end(hub, channel, body).await,
+        ApiRequest::Renew(channel) => runs::renew(hub, channel).await,
         ApiRequest::Presence(channel) => members::answer(presence, rules, channel).await,
     }
 }
@@ -73,7 +81,7 @@ fn not_found() -> ApiResponse {
     error(
         StatusCode::NOT_FOUND,
         "not_found",
-        "there are POST /api/publish/{channel}, GET /api/channels, GET /api/top?by=WHAT, \
+        "there are POST /api/publish/{channel}, POST /api/end/{channel}, POST /api/renew/{channel}, GET /api/channels, GET /api/top?by=WHAT, \
          GET /api/presence/{channel}, GET /api/explain?channel=CHANNEL, POST /api/disconnect?user=USER and POST /api/drain",
     )
 }

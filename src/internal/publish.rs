@@ -58,7 +58,7 @@ pub async fn answer(
 }
 
 /// The body, or the refusal of a body that is too large, late or incomplete.
-async fn payload(body: Incoming) -> Result<Bytes, ApiResponse> {
+pub async fn payload(body: Incoming) -> Result<Bytes, ApiResponse> {
     let body = timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
     match body.await.unwrap_or_else(|late| Err(late.into())) {
         // Copied, because a history that keeps the payload would keep the read buffer of which it is a part.

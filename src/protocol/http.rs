@@ -9,7 +9,7 @@ use super::{
     Command, DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp,
 };
 use crate::close::Close;
-use crate::publication::{Channel, Publication};
+use crate::publication::{Channel, Publication, ReplayStart};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,10 @@ impl Speak for Http {
             Self::Command(_) => &[],
             Self::Poll(channel) => std::slice::from_ref(channel),
         }
+    }
+
+    fn start_of_run(&mut self) -> Option<ReplayStart> {
+        None
     }
 
     fn stamp(&self) -> Option<Stamp> {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::close::Close;
 use crate::framing::websocket;
-use crate::publication::{Channel, PayloadKind, Publication};
+use crate::publication::{Channel, PayloadKind, Publication, ReplayStart};
 
 /// The json protocol's name in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "tidegate.v1.json";
@@ -57,6 +57,10 @@ impl Speak for Json {
 
     fn channels(&self) -> &[Channel] {
         &[]
+    }
+
+    fn start_of_run(&mut self) -> Option<ReplayStart> {
+        None
     }
 
     fn stamp(&self) -> Option<Stamp> {

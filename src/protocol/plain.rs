@@ -6,7 +6,7 @@ use super::close_code::{close_frame, end_frame};
 use super::{Command, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
 use crate::close::Close;
 use crate::framing::websocket;
-use crate::publication::{Channel, Publication, Traceparent};
+use crate::publication::{Channel, Publication, ReplayStart, Traceparent};
 
 /// The subprotocol that a plain client may request. A browser closes the connection if the response names no
 /// subprotocol of its list, so a browser that sends its token in `Sec-WebSocket-Protocol` needs this one
@@ -46,6 +46,10 @@ impl Speak for Plain {
 
     fn channels(&self) -> &[Channel] {
         std::slice::from_ref(&self.channel)
+    }
+
+    fn start_of_run(&mut self) -> Option<ReplayStart> {
+        None
     }
 
     fn stamp(&self) -> Option<Stamp> {

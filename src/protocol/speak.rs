@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Command, Format, Message, Reply, ReplyError, Stamp};
 use crate::close::Close;
-use crate::publication::Channel;
+use crate::publication::{Channel, ReplayStart};
 
 /// Everything in which protocols differ, as a session uses it.
 ///
@@ -26,6 +26,10 @@ pub trait Speak {
 
     /// The channels to which the session is bound. Empty: it subscribes with commands.
     fn channels(&self) -> &[Channel];
+
+    /// Where the session begins in its only channel, if that carries runs and the client did not say. None: with what
+    /// is published next.
+    fn start_of_run(&mut self) -> Option<ReplayStart>;
 
     /// What the session writes into each frame. None: all sessions of the format get the same bytes.
     fn stamp(&self) -> Option<Stamp>;
@@ -85,6 +89,10 @@ macro_rules! protocols {
 
             fn channels(&self) -> &[Channel] {
                 match self { $(Self::$name(it) => it.channels(),)+ }
+            }
+
+            fn start_of_run(&mut self) -> Option<ReplayStart> {
+                match self { $(Self::$name(it) => it.start_of_run(),)+ }
             }
 
             fn stamp(&self) -> Option<Stamp> {

@@ -14,7 +14,7 @@ use super::json::written;
 use super::{DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
 use crate::close::Close;
 use crate::framing::sse::{COMMENT, SseEvent};
-use crate::publication::{Channel, PayloadKind, Publication};
+use crate::publication::{Channel, PayloadKind, Publication, ReplayStart};
 
 /// The content type of the response.
 pub const CONTENT_TYPE: &str = "text/event-stream";
@@ -76,6 +76,11 @@ impl Speak for Sse {
 
     fn channels(&self) -> &[Channel] {
         std::slice::from_ref(&self.channel)
+    }
+
+    fn start_of_run(&mut self) -> Option<ReplayStart> {
+        self.replays = true;
+        Some(ReplayStart::First)
     }
 
     fn stamp(&self) -> Option<Stamp> {

@@ -28,6 +28,10 @@ pub struct Merge {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlChannel(Arc<str>);
 
+/// The control channel of a run cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoControl;
+
 const NAME: &str = "{name}";
 
 /// The default of `rollup`.

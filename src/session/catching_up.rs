@@ -54,6 +54,7 @@ impl Session {
             SubscribeEvent::Backlog(backlog) => {
                 replaying::push_backlog(&own, channel.as_str(), backlog);
             }
+            SubscribeEvent::Ended(end) => replaying::push_end(&own, channel.as_str(), end),
         });
     }
 }

@@ -8,12 +8,18 @@ use super::in_flight::CompletedCommand;
 use super::state::Action;
 use super::{history, presence, rights};
 use crate::auth::access::Right;
-use crate::broker::{ENDED, PublishedEvent, TOO_LARGE, Unavailable};
+use crate::broker::{ENDED, PublishedEvent, Receipt, TOO_LARGE, Unavailable};
 use crate::close::Close;
 use crate::hub::Interest;
 use crate::protocol::{Code, Command, Id, Message, Reply, ReplyError, Speak};
 use crate::publication::{Channel, Position, Publication};
+use crate::rules::NoControl;
 use crate::telemetry::{self, Trace};
+
+/// Where a run's rule gives its control channel, and that one cannot be used.
+const NO_CONTROL: Unavailable = Unavailable(
+    "the run's control channel would have too long a name, or be a run itself: see run.control of its rule",
+);
 
 impl Session {
     /// Executes the commands of one message.
@@ -76,6 +82,16 @@ impl Session {
         publication: Publication,
         now: Instant,
     ) {
+        let control = self.context.hub.rules().control(&channel);
+        let (channel, is_control) = match control {
+            None => (channel, false),
+            Some(Ok(control)) => (control, true),
+            Some(Err(NoControl)) => {
+                let refused = Receipt::ready(Err(NO_CONTROL));
+                self.in_flight.publish(id, refused, now, Trace::default(), None);
+                return;
+            }
+        };
         let mut own = self.subscriptions.iter().filter(|it| it.is_of(&channel));
         let echo = own.next().is_some_and(|own| own.subscription.echo());
         self.echoes_due = self.echoes_due.wrapping_add(u32::from(echo));
@@ -83,7 +99,11 @@ impl Session {
         let trace = telemetry::publication_received(self.format(), &channel, &mut publication);
         let policy = || self.context.hub.rules().of(channel.as_str());
         let event = self.context.events.publication(&channel, policy, &publication);
-        let receipt = self.context.hub.publish(channel, publication);
+        let mut receipt = self.context.hub.publish(channel, publication);
+        if is_control {
+            // The position would be one of another channel than the client's.
+            receipt = receipt.without_position();
+        }
         self.in_flight.publish(id, receipt, now, trace, event);
     }
 
@@ -169,6 +189,7 @@ impl Session {
     ) -> Result<Reply, Close> {
         let (code, close) = match why {
             TOO_LARGE => (Code::TooLarge, Close::TooLarge),
+            NO_CONTROL => (Code::BadRequest, Close::Policy(NO_CONTROL.0)),
             ENDED => (Code::Ended, Close::Ended { is_told: false }),
             _ => (Code::Unavailable, Close::Unavailable),
         };

@@ -3,7 +3,7 @@
 use crate::broker::{PAGE_MAX, Page, Unavailable};
 use crate::hub::Hub;
 use crate::protocol::{Code, Excerpt, Id, Reply, ReplyError};
-use crate::publication::{Channel, Position, Publication, as_text_part};
+use crate::publication::{Channel, EndReason, Position, Publication, as_text_part};
 
 /// Most payload bytes of one reply. A reply holds at least one publication, whatever its size.
 const BYTES_MAX: usize = 512 << 10;
@@ -46,7 +46,7 @@ async fn following(
     since: Position,
     limit: usize,
 ) -> Result<Excerpt, Unavailable> {
-    let end = end(hub, channel).await?;
+    let (end, ended) = end(hub, channel).await?;
     // A position beyond the end belongs to a history that no longer exists.
     let mut unbroken = end.is_some_and(|end| end >= since);
     let mut following = Following { publications: Vec::new(), at: since };
@@ -67,7 +67,8 @@ async fn following(
         unbroken = end == Some(since);
     }
     let position = publications.last().map_or(end, |last| last.position);
-    let ended = publications.pop_if(|last| last.end.is_some()).and_then(|last| last.end);
+    let last_end = publications.pop_if(|last| last.end.is_some()).and_then(|last| last.end);
+    let ended = last_end.or(ended.filter(|_| position == end && !more));
     Ok(Excerpt { publications, position, recovered: Some(unbroken), more, ended })
 }
 
@@ -102,12 +103,14 @@ impl Following {
 
 /// Reads the newest publications.
 async fn newest(hub: &Hub, channel: &Channel, limit: usize) -> Result<Excerpt, Unavailable> {
-    let end = end(hub, channel).await?;
+    let (end, ended) = end(hub, channel).await?;
+    // The end of a run is an entry and no publication.
+    let entries_max = limit + usize::from(ended.is_some());
     let mut newest_first: Vec<Publication> = Vec::new();
     let mut page = Page::Newest;
     let mut more = true;
-    while newest_first.len() < limit && more && !is_full(&newest_first) {
-        let count = (limit - newest_first.len()).min(PAGE_MAX);
+    while newest_first.len() < entries_max && more && !is_full(&newest_first) {
+        let count = (entries_max - newest_first.len()).min(PAGE_MAX);
         let some = hub.broker().history(channel.clone(), page, count).await?;
         more = some.len() == count;
         newest_first.extend(some);
@@ -121,14 +124,20 @@ async fn newest(hub: &Hub, channel: &Channel, limit: usize) -> Result<Excerpt, U
     let position = newest_first.first().map_or(end, |newest| newest.position);
     newest_first.reverse();
     let mut publications = newest_first;
+    // From the entries, because a run may have ended or begun meanwhile.
     let ended = publications.pop_if(|last| last.end.is_some()).and_then(|last| last.end);
+    publications.drain(..publications.len().saturating_sub(limit));
     Ok(Excerpt { publications, position, recovered: None, more, ended })
 }
 
-/// The position of the channel's last publication.
-async fn end(hub: &Hub, channel: &Channel) -> Result<Option<Position>, Unavailable> {
+/// The channel's last position, and the reason if it is the end of a run.
+async fn end(
+    hub: &Hub,
+    channel: &Channel,
+) -> Result<(Option<Position>, Option<EndReason>), Unavailable> {
     let mut ends = hub.broker().positions(vec![channel.clone()]).await;
-    ends.pop().unwrap_or(Ok(None))
+    let end = ends.pop().unwrap_or(Ok(None))?;
+    Ok(end.map_or((None, None), |end| (Some(end.position), end.ended)))
 }
 
 /// Whether the publications exceed one reply.

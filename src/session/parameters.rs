@@ -47,13 +47,19 @@ impl Session {
         context: Arc<SessionContext>,
         parameters: SessionParameters,
     ) -> Result<(Self, JoinPosition), TooMany> {
-        let SessionParameters { protocol, token, echo, since, closes_on_gap } = parameters;
+        let SessionParameters { mut protocol, token, echo, mut since, closes_on_gap } = parameters;
         let outbound = Arc::new(Outbound::new(context.next_id(), context.config.queue_bytes_max));
         if let Some(stamp) = protocol.stamp() {
             outbound.stamp_with(stamp);
         }
         let (now, rules, limits) =
             (Instant::now(), context.hub.rules().clone(), context.limits.clone());
+        let carries_run = |channel: &Channel| rules.of(channel.as_str()).run.is_some();
+        if let [start @ None] = &mut since[..]
+            && protocol.channels().first().is_some_and(carries_run)
+        {
+            *start = protocol.start_of_run();
+        }
         let admitted = token.map(|token| {
             let identity = token.map_err(PrincipalRefused::Token)?;
             let entered = rights::admit(&context, &identity, &outbound, None)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::close::Close;
-use crate::hub::{RecentPublication, Subscriber};
+use crate::hub::{RecentPublication, RunEnd, Subscriber};
 use crate::protocol::Push;
 use crate::telemetry;
 
@@ -17,6 +17,18 @@ pub fn push_backlog(subscriber: &Subscriber, channel: &str, backlog: &[Arc<Recen
     if backlog.iter().any(|it| it.publication.end.is_some())
         && let Some(close) = format.close_at_end()
     {
+        outbound.close(close);
+    }
+}
+
+/// Tells the client that the run has ended.
+pub fn push_end(subscriber: &Subscriber, channel: &str, RunEnd { position, reason }: &RunEnd) {
+    let Subscriber { outbound, format, .. } = subscriber;
+    let ended = Push::Ended { channel, reason, position: Some(*position) };
+    if let Some(frame) = format.push(&ended) {
+        outbound.push_own_or_close(frame);
+    }
+    if let Some(close) = format.close_at_end() {
         outbound.close(close);
     }
 }

@@ -39,6 +39,9 @@ impl Session {
             SubscribeEvent::Backlog(backlog) => {
                 replaying::push_backlog(&own, channel.as_str(), backlog);
             }
+            SubscribeEvent::Ended(end) => {
+                replaying::push_end(&own, channel.as_str(), end);
+            }
             SubscribeEvent::Gap(reason) => replaying::push_gap(&own, channel.as_str(), reason),
         });
         let principal = self.state.principal();

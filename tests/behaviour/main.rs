@@ -31,6 +31,7 @@ mod revocation;
 mod rfc6455;
 mod rollup;
 mod rules;
+mod runs;
 mod sentinel;
 mod slow_consumer;
 mod sse;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use crate::broker::contract::{PAGE_MAX, Page};
+use crate::broker::run::HistoryEnd;
 use crate::publication::{Channel, Position, Publication, Publisher};
 use crate::rules::{History, Rules};
 
@@ -39,8 +40,22 @@ struct HistoryStream {
     last: Position,
     entries: VecDeque<(Instant, Publication)>,
     limits: History,
-    /// When a publication was last appended.
+    /// When a publication was last appended, or the lease of a run was renewed.
     appended_at: Instant,
+    /// Until when the run on the channel lives without its worker. None: there is no run.
+    lease_until: Option<Instant>,
+}
+
+/// The state of a channel's run.
+#[derive(Debug, PartialEq, Eq)]
+pub enum StoredRun {
+    /// Nothing was published.
+    None,
+    /// Its lease lasts for so long.
+    Open(Duration),
+    /// Its lease is over, and it has no end yet.
+    Lapsed,
+    Ended(HistoryEnd),
 }
 
 /// The result of appending a publication.
@@ -62,18 +77,19 @@ impl Histories {
         window: Duration,
         now: Instant,
     ) -> Appended {
-        self.forget_ids(window, now);
-        let id = publication.id.clone();
-        let id = id.map(|id| (channel.clone(), publication.publisher(), id));
-        if let Some(before) = id.as_ref().and_then(|id| self.ids.get(id)) {
-            return Appended::Duplicate(*before);
+        if let Some(before) = self.duplicate(channel, &publication, window, now) {
+            return Appended::Duplicate(before);
         }
+        let id = idempotency_key(channel, &publication);
         let stream = self.stream(channel, limits, now);
         let was_empty = stream.last.seq == 0;
         let position = Position { seq: stream.last.seq + 1, ..stream.last };
         publication.position = Some(position);
         stream.last = position;
         stream.appended_at = now;
+        if publication.end.is_some() {
+            stream.lease_until = None;
+        }
         stream.entries.push_back((now, publication.clone()));
         stream.trim(now);
         self.empty = self.empty.saturating_sub(usize::from(was_empty));
@@ -84,9 +100,46 @@ impl Histories {
         Appended::New(publication)
     }
 
-    /// The last position of the channel's history; starts one where there is none.
-    pub fn position(&mut self, channel: &Channel, limits: History, now: Instant) -> Position {
-        self.stream(channel, limits, now).last
+    /// The position of a publication with the same idempotency key.
+    pub fn duplicate(
+        &mut self,
+        channel: &Channel,
+        publication: &Publication,
+        window: Duration,
+        now: Instant,
+    ) -> Option<Position> {
+        self.forget_ids(window, now);
+        self.ids.get(&idempotency_key(channel, publication)?).copied()
+    }
+
+    /// The state of the run on the channel.
+    pub fn run(&mut self, channel: &Channel, now: Instant) -> StoredRun {
+        let stream = self.streams.get_mut(channel).filter(|stream| !stream.is_expired(now));
+        let Some(stream) = stream else { return StoredRun::None };
+        stream.trim(now);
+        let newest = stream.entries.back().map(|(_, publication)| publication);
+        if let Some(ended) = newest.and_then(|newest| newest.end.clone()) {
+            return StoredRun::Ended(HistoryEnd { position: stream.last, ended: Some(ended) });
+        }
+        match stream.lease_until {
+            Some(until) if until > now => StoredRun::Open(until - now),
+            _ if newest.is_some() => StoredRun::Lapsed,
+            _ => StoredRun::None,
+        }
+    }
+
+    /// Sets until when the run on the channel lives.
+    pub fn set_lease(&mut self, channel: &Channel, limits: History, until: Instant) {
+        let now = Instant::now();
+        let stream = self.stream(channel, limits, now);
+        (stream.lease_until, stream.appended_at) = (Some(until), now);
+    }
+
+    /// The end of the channel's history; starts one where there is none.
+    pub fn end(&mut self, channel: &Channel, limits: History, now: Instant) -> HistoryEnd {
+        let stream = self.stream(channel, limits, now);
+        let ended = stream.entries.back().and_then(|(_, newest)| newest.end.clone());
+        HistoryEnd { position: stream.last, ended }
     }
 
     /// One page of a channel's history.
@@ -139,7 +192,8 @@ impl Histories {
             let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             *epoch = (*epoch + 1).max(u64::try_from(clock.as_micros()).unwrap_or(u64::MAX));
             let last = Position { epoch: *epoch, seq: 0 };
-            HistoryStream { last, entries: VecDeque::new(), limits, appended_at: now }
+            let (entries, lease_until) = (VecDeque::new(), None);
+            HistoryStream { last, entries, limits, appended_at: now, lease_until }
         };
         let stream = streams.entry(channel.clone()).or_insert_with(|| {
             *empty += 1;
@@ -161,6 +215,10 @@ impl Histories {
             self.ids.remove(&id);
         }
     }
+}
+
+fn idempotency_key(channel: &Channel, publication: &Publication) -> Option<IdempotencyKey> {
+    Some((channel.clone(), publication.publisher(), publication.id.clone()?))
 }
 
 impl HistoryStream {
@@ -215,7 +273,7 @@ mod tests {
         assert_eq!(payloads(&page(Page::Newest, 2)), [b"d", b"c"]);
         assert_eq!(payloads(&page(Page::After(positions[0]), 2)), [b"b", b"c"]);
         assert_eq!(payloads(&page(Page::Before(positions[3]), 9)), [b"c", b"b"]);
-        assert_eq!(histories.position(&channel(), LIMITS, now), positions[3]);
+        assert_eq!(histories.end(&channel(), LIMITS, now).position, positions[3]);
     }
 
     #[test]
@@ -278,13 +336,13 @@ mod tests {
         let publication = Publication::bare(Bytes::from_static(b"x"));
         let window = Duration::from_secs(1);
         histories.append(&channel(0), publication, LIMITS, window, now);
-        let before = histories.position(&channel(0), LIMITS, now);
+        let before = histories.end(&channel(0), LIMITS, now);
         for i in 1..=2 * EMPTY_MAX {
-            histories.position(&channel(i), LIMITS, now);
+            histories.end(&channel(i), LIMITS, now);
         }
         assert!(histories.streams.len() <= EMPTY_MAX + 1, "{}", histories.streams.len());
         assert_eq!(
-            histories.position(&channel(0), LIMITS, now),
+            histories.end(&channel(0), LIMITS, now),
             before,
             "a history with a publication stays"
         );

@@ -10,10 +10,12 @@ use super::connection::server::{RedisServer, ServerAddress};
 use super::functions::library::Library;
 use super::lanes::lane::{Lane, LaneShared};
 use super::lanes::lane_map::LaneMap;
+use super::lanes::slot;
 use super::presence::calls::PresenceCalls;
 use super::pubsub::PubSub;
 use super::rules::routing::Routing;
 use super::secret::Secrets;
+use super::sibling_key::sibling_key;
 use super::state::BrokerState;
 use super::subscribing::subscription_counts::SubscriptionCounts;
 use super::url::Deployment;
@@ -139,6 +141,15 @@ impl RedisContext {
     /// The channel of a name in Redis. `None`: another broker's.
     pub fn channel<'a>(&self, name: &'a [u8]) -> Option<&'a str> {
         std::str::from_utf8(name.strip_prefix(self.prefix.as_bytes())?).ok()
+    }
+
+    /// The key of a run's lease (`runs.lua`). `None`: this node's rules have no run for the channel; or its name
+    /// has an unbalanced brace, for which only the functions know the key.
+    pub fn lease_key(&self, name: &str) -> Option<String> {
+        let channel = name.strip_prefix(&*self.prefix)?;
+        self.rules.of(channel).run?;
+        let key = sibling_key(&self.prefix, "lease", name);
+        (slot::of(key.as_bytes()) == slot::of(name.as_bytes())).then_some(key)
     }
 
     /// The Redis channel that carries the channel's joins and leaves.

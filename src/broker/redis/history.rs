@@ -6,6 +6,7 @@ use ::redis::Value;
 
 use super::queries::{NO_REPLY, Queries, READ_ONLY, UNEXPECTED_REPLY};
 use crate::broker::contract::Page;
+use crate::broker::run::HistoryEnd;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Position, Publication};
 use crate::telemetry;
@@ -16,18 +17,13 @@ pub struct RedisHistory {
 }
 
 impl RedisHistory {
-    /// The last position of each channel's history, in their order. `None`: Redis keeps no history
-    /// of the channel.
+    /// Where each channel's history ends, in their order. `None`: Redis keeps no history of the channel.
     pub async fn positions(
         &self,
         channels: &[Channel],
-    ) -> Vec<Result<Option<Position>, Unavailable>> {
-        let position = |answer| calls::position(&answer).ok_or(UNEXPECTED_REPLY);
-        self.end_positions(channels)
-            .await
-            .into_iter()
-            .map(|answer| answer.and_then(position))
-            .collect()
+    ) -> Vec<Result<Option<HistoryEnd>, Unavailable>> {
+        let end = |answer| calls::end(&answer).ok_or(UNEXPECTED_REPLY);
+        self.end_positions(channels).await.into_iter().map(|answer| answer.and_then(end)).collect()
     }
 
     /// Starts histories where there are none. A server that takes no writes now is asked again with

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use self::moved::MovedQueries;
-use super::connection::cause::{Cause, refuses_writes};
+use super::connection::cause::{Cause, refuses_writes, run_refusal};
 use super::connection::pool::QueryError;
 use super::context::RedisContext;
 use super::lanes::lane::Lane;
@@ -112,7 +112,8 @@ impl Queries {
                 sleep(BUSY_PAUSE).await;
                 continue;
             }
-            if let Some(error) = refusal.filter(|_| cause.is_none()) {
+            let is_known = |error: &&RedisError| error.code().and_then(run_refusal).is_none();
+            if let Some(error) = refusal.filter(is_known).filter(|_| cause.is_none()) {
                 telemetry::broker_refused("FCALL", "", error);
             }
             break answers;
@@ -130,8 +131,9 @@ impl Queries {
 }
 
 fn why(error: &RedisError) -> Unavailable {
-    match refuses_writes(error) {
-        true => READ_ONLY,
-        false => REFUSED,
+    match error.code().and_then(run_refusal) {
+        Some(why) => why,
+        None if refuses_writes(error) => READ_ONLY,
+        None => REFUSED,
     }
 }

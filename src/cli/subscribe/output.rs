@@ -31,6 +31,11 @@ impl Output {
         channel: &Channel,
         publications: &[Publication],
     ) -> io::Result<()> {
+        for end in publications.iter().filter_map(|publication| publication.end.as_ref()) {
+            if self.format != OutputFormat::Json {
+                eprintln!("tidegate: the run on {channel} has ended ({end})");
+            }
+        }
         let lines = publications.iter().map(|publication| self.line(channel, publication));
         write(lines.collect::<Vec<_>>().concat()).await
     }
@@ -49,6 +54,11 @@ impl Output {
     fn line(&self, channel: &Channel, publication: &Publication) -> Vec<u8> {
         let payload = &publication.payload[..];
         match self.format {
+            OutputFormat::Payload | OutputFormat::ChannelAndPayload
+                if publication.end.is_some() =>
+            {
+                Vec::new()
+            }
             OutputFormat::Json => line::of_publication(channel.as_str(), publication),
             OutputFormat::Payload => [payload, b"\n"].concat(),
             OutputFormat::ChannelAndPayload => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
-use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
+use crate::broker::{Broker, HistoryEnd, PAGE_MAX, Page, Unavailable};
 use crate::hub::channel_cursor::{ChannelCursor, RecoveryStep};
 use crate::hub::channel_event::ChannelEvent;
 use crate::hub::recovery_queue::{Attempts, RecoveryTask};
@@ -40,6 +40,19 @@ pub struct CatchUp {
     pub broker: Arc<dyn Broker>,
 }
 
+/// Passes the history's end to the cursor, and the end of a run that it is.
+fn receive_end(
+    cursor: &mut ChannelCursor,
+    end: Option<HistoryEnd>,
+    events: &mut Vec<ChannelEvent>,
+) -> RecoveryStep {
+    let position = end.as_ref().map(|end| end.position);
+    if let Some(HistoryEnd { position, ended: Some(reason) }) = end {
+        cursor.positions.record_end(position, reason);
+    }
+    cursor.receive_end(position, events)
+}
+
 impl CatchUp {
     /// Requests the ends of the histories, and catches up where something was missed.
     pub async fn open(self, channels: Vec<(Channel, u64, Attempts)>) {
@@ -48,7 +61,7 @@ impl CatchUp {
         for ((channel, read_number, tries), end) in channels.into_iter().zip(ends) {
             match end {
                 Ok(end) => match self
-                    .step(&channel, read_number, |cursor, it| cursor.receive_end(end, it))
+                    .step(&channel, read_number, |cursor, it| receive_end(cursor, end, it))
                 {
                     RecoveryStep::Done => {}
                     RecoveryStep::Release => self.clone().release(channel, read_number),

@@ -13,7 +13,7 @@ use crate::close::Close;
 use crate::framing::sse::SseEvent;
 use crate::protocol::json::{publication, written};
 use crate::protocol::{Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
-use crate::publication::{Channel, Position, Publication};
+use crate::publication::{Channel, Position, Publication, ReplayStart};
 
 /// A session of several channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,10 @@ impl Speak for SseChannels {
 
     fn channels(&self) -> &[Channel] {
         &self.channels
+    }
+
+    fn start_of_run(&mut self) -> Option<ReplayStart> {
+        None
     }
 
     fn stamp(&self) -> Option<Stamp> {

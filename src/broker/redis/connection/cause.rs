@@ -2,6 +2,8 @@
 
 use ::redis::RedisError;
 
+use crate::broker::unavailable::{ENDED, NO_RUN, Unavailable};
+
 /// Why Redis could not do a command now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -45,6 +47,15 @@ impl Cause {
         let error = std::str::from_utf8(error).ok()?;
         let (code, details) = error.split_once(' ').unwrap_or((error, ""));
         Self::of(code, details)
+    }
+}
+
+/// What a refusal of the functions for runs means for the caller. None: it is another error.
+pub fn run_refusal(code: &str) -> Option<Unavailable> {
+    match code {
+        "ENDED" => Some(ENDED),
+        "NORUN" => Some(NO_RUN),
+        _ => None,
     }
 }
 

@@ -30,6 +30,10 @@ pub struct LibraryFleet {
     /// 3 did not record it; 0 then means always.
     #[serde(default)]
     pub kept_since: Vec<u64>,
+    /// The lease of each rule's runs (0: it has none), in milliseconds. Empty if no rule has runs. Beside the
+    /// rules, because versions before 9 read no more than three parts of a rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<u64>,
     /// When the node that installed the rules started, in milliseconds. If two nodes have different
     /// rules, as during a rollout, the rules of the node that started last apply.
     pub since: u64,
@@ -50,7 +54,9 @@ pub struct LibraryFleet {
 
 impl LibraryFleet {
     pub fn has_same_rules(&self, other: &Self) -> bool {
-        let of = |it: &Self| (it.publish.clone(), it.window, it.rules.clone(), it.database);
+        let of = |it: &Self| {
+            (it.publish.clone(), it.window, it.rules.clone(), it.database, it.leases.clone())
+        };
         of(self) == of(other)
     }
 
@@ -76,8 +82,11 @@ impl LibraryFleet {
 
     /// Distinguishes rules: equal rules have equal hashes on every host and in every version.
     pub fn hash(&self) -> u64 {
-        let Self { publish, window, rules, database, .. } = self;
-        let text = serde_json::to_vec(&(publish, window, rules, database));
+        let Self { publish, window, rules, database, leases, .. } = self;
+        let text = match leases.is_empty() {
+            true => serde_json::to_vec(&(publish, window, rules, database)),
+            false => serde_json::to_vec(&(publish, window, rules, database, leases)),
+        };
         // FNV-1a.
         text.expect("texts and numbers are always JSON")
             .into_iter()
@@ -93,9 +102,11 @@ impl LibraryFleet {
         }
         let before = match theirs.before.as_ref().filter(|_| theirs.rules_before(now).is_some()) {
             Some(before) => before.clone(),
-            None => {
-                RuleStarts { rules: theirs.rules.clone(), kept_since: theirs.kept_since.clone() }
-            }
+            None => RuleStarts {
+                rules: theirs.rules.clone(),
+                kept_since: theirs.kept_since.clone(),
+                leases: theirs.leases.clone(),
+            },
         };
         let from = now.saturating_add(SETTLE_MILLIS);
         let kept_since = kept_since(&before, &self.rules, from);
@@ -162,6 +173,13 @@ pub fn lua_rules(rules: &RuleTable) -> Vec<(String, u32, u64)> {
         None => (rule.pattern.lua(), 0, 0),
     });
     rules.collect()
+}
+
+/// The leases in the form of [`LibraryFleet::leases`].
+pub fn lua_leases(rules: &RuleTable) -> Vec<u64> {
+    let leases = rules.iter().map(|rule| rule.policy.run.map_or(0, |run| millis(run.lease)));
+    let leases: Vec<u64> = leases.collect();
+    if leases.iter().all(|lease| *lease == 0) { Vec::new() } else { leases }
 }
 
 pub fn millis(duration: Duration) -> u64 {

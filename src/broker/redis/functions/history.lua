@@ -36,6 +36,9 @@ local SETTLE_MAX = 2000
 local channels = {}
 local channels_count = 0
 
+-- Set by runs.lua.
+local refuse_in_run, run_of, newest_of = nil, nil, nil
+
 local fleets = nil
 local lineage, inherits = nil, nil
 -- When it is derived again, in milliseconds.
@@ -87,13 +90,13 @@ local function remember(key, channel)
   return channel
 end
 
--- The rule that keeps the channel's history, and since when; or nil. `of`: a fleet, or the rules
--- that it had before.
+-- The rule that keeps the channel's history, since when, and the lease of its runs (0: it has none);
+-- or nil. `of`: a fleet, or the rules that it had before.
 local function kept_by(of, name)
   for i, rule in ipairs(of.rules) do
     if string.match(name, rule[1]) then
       if rule[2] > 0 then
-        return rule, of.kept_since and of.kept_since[i] or 0
+        return rule, of.kept_since and of.kept_since[i] or 0, of.leases and of.leases[i] or 0
       end
       return nil
     end
@@ -110,12 +113,12 @@ local function channel_of(key)
     return nil
   end
   channel = { publish = fleet.publish, window = fleet.window, marks = {}, touch_at = 0 }
-  local rule, kept_since = kept_by(fleet, name)
+  local rule, kept_since, lease = kept_by(fleet, name)
   if fleet.before then
     local left = fleet.from - now_ms()
     if left > 0 and left <= SETTLE_MAX then
       local later_since = kept_since
-      rule, kept_since = kept_by(fleet.before, name)
+      rule, kept_since, lease = kept_by(fleet.before, name)
       channel.holds_until = fleet.from
       channel.changes = kept_since ~= later_since
     end
@@ -125,7 +128,11 @@ local function channel_of(key)
     -- As text: a number would be formatted again for every command.
     channel.size, channel.age = string.format('%.0f', rule[2]), rule[3]
   end
-  channel.ids = prefix .. 'id {' .. tag_of(key, fleet.publish == 'SPUBLISH') .. '} ' .. name .. ' '
+  local tag = tag_of(key, fleet.publish == 'SPUBLISH')
+  channel.ids = prefix .. 'id {' .. tag .. '} ' .. name .. ' '
+  if rule and lease > 0 then
+    channel.lease, channel.lease_key = lease, prefix .. 'lease {' .. tag .. '} ' .. name
+  end
   return remember(key, channel)
 end
 
@@ -211,18 +218,9 @@ local function with_rules_changed(channel, header)
   return string.sub(header, 1, -2) .. ',"rules_changed":true}'
 end
 
--- header: a JSON object with at least one field, without line breaks. id: '' or the idempotency
--- key. now: the caller's clock, in milliseconds.
-local function append(key, channel, payload, header, id, now)
-  if not channel.size then
-    redis.call(channel.publish, key, '\30' .. string.sub(header, 1, -2) .. LINE_END .. payload)
-    return false
-  end
-  local id_key = id ~= '' and channel.ids .. publisher_of(header) .. id
-  local before = id_key and redis.call('GET', id_key)
-  if before then
-    return before
-  end
+-- header: a JSON object with at least one field, without line breaks. id_key: the key of the
+-- idempotency key, or nil. now: the caller's clock, in milliseconds.
+local function store(key, channel, payload, header, id_key, now)
   if channel.rules_changed then
     header = with_rules_changed(channel, header)
   end
@@ -251,6 +249,24 @@ local function append(key, channel, payload, header, id, now)
   redis.call(channel.publish, key,
     '\30' .. string.sub(header, 1, -2) .. ',"pos":"' .. position .. '"' .. LINE_END .. payload)
   return position
+end
+
+-- The same where the channel keeps history and its run has not ended. id: '' or the idempotency key.
+local function append(key, channel, payload, header, id, now)
+  if not channel.size then
+    redis.call(channel.publish, key, '\30' .. string.sub(header, 1, -2) .. LINE_END .. payload)
+    return false
+  end
+  local id_key = id ~= '' and channel.ids .. publisher_of(header) .. id or nil
+  local before = id_key and redis.call('GET', id_key)
+  if before then
+    return before
+  end
+  local refusal = channel.lease and refuse_in_run(key, channel, now)
+  if refusal then
+    return refusal
+  end
+  return store(key, channel, payload, header, id_key, now)
 end
 
 -- UTF-8 sequences of more than one byte.
@@ -282,8 +298,10 @@ local function checked(header, now)
   if not ok or type(fields) ~= 'table' or not string.match(header, '^%s*{.*}%s*$') then
     return nil, 'the header must be a JSON object'
   end
-  if fields.pos ~= nil or fields.prev ~= nil or fields.rules_changed ~= nil then
-    return nil, 'the header must not have pos, prev or rules_changed: they are for Redis to say'
+  for _, name in ipairs({ 'pos', 'prev', 'rules_changed', 'ended' }) do
+    if fields[name] ~= nil then
+      return nil, 'the header must not have pos, prev, rules_changed or ended: they are for Redis to say'
+    end
   end
   local written = {}
   for name, kind in pairs(FIELDS) do
@@ -352,10 +370,11 @@ local function append_of_node(keys, args)
   return append(keys[1], channel, args[1], args[2], args[3], tonumber(args[4]) or now_ms())
 end
 
--- FCALL tidegate_position 1 <key>
+-- FCALL tidegate_position 1 <key> ['ended']
 -- The last position of the history; begins a history where there is none. nil where the channel
--- keeps none.
-local function position(keys)
+-- keeps none. Ends a run whose lease is over. With 'ended', for nodes that know runs: where the
+-- newest entry is the end of a run, the position and the reason.
+local function position(keys, args)
   local key = keys[1]
   local channel = channel_of(key)
   if not channel then
@@ -373,6 +392,12 @@ local function position(keys)
     find_lineage()
     channel = channel_of(key)
   end
+  if channel.lease then
+    local state, at, reason = run_of(key, channel, now)
+    if state == 'ended' then
+      return args[1] == 'ended' and { at, reason } or at
+    end
+  end
   local last = last_of(key)
   if last and not is_over(channel, last) then
     trim(key, channel, now)
@@ -388,16 +413,22 @@ local function position(keys)
   return last
 end
 
--- FCALL tidegate_last 1 <key>
+-- FCALL tidegate_last 1 <key> ['ended']
 -- The same for a server that takes no writes now: it begins no history, so where there is none it
 -- returns the position before all others.
-local function last(keys)
+local function last(keys, args)
   local channel = channel_of(keys[1])
   if not channel then
     return unknown(keys[1])
   end
   if not channel.size then
     return false
+  end
+  if channel.lease and args[1] == 'ended' then
+    local at, reason = newest_of(keys[1], channel)
+    if reason then
+      return { at, reason }
+    end
   end
   local found = last_of(keys[1])
   return found and not is_over(channel, found) and found or '0-0'

@@ -11,7 +11,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
 
 use super::code::{self, NAME, VERSION, library_code, parse, to_load_signing};
-use super::fleet::{LibraryFleet, lua_rules, millis};
+use super::fleet::{LibraryFleet, lua_leases, lua_rules, millis};
 use crate::broker::config::Config;
 use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::rule_list::RuleList;
@@ -56,6 +56,7 @@ impl Library {
             publish: publish.to_owned(),
             window: millis(config.idempotency_window),
             rules: lua_rules(&config.rules.current()),
+            leases: lua_leases(&config.rules.current()),
             since: now(),
             database,
             installed_by: format!("{node} on {}", host()),
@@ -67,11 +68,15 @@ impl Library {
 
     /// The same library with the current rules.
     pub fn with_rules(&self, rules: &Rules) -> Self {
-        let mut fleet = LibraryFleet { rules: lua_rules(&rules.current()), ..self.fleet.clone() };
+        let mut fleet = LibraryFleet {
+            rules: lua_rules(&rules.current()),
+            leases: lua_leases(&rules.current()),
+            ..self.fleet.clone()
+        };
         // Equal rules get no newer time when they are read again, so those of a later node still
         // count. Changed rules are newer than all that this node knows, whatever the nodes' clocks
         // are.
-        if fleet.rules != self.fleet.rules {
+        if !fleet.has_same_rules(&self.fleet) {
             let known = self.last_known().as_ref().map_or(0, |known| known.since);
             fleet.since = now().max(known.saturating_add(1));
         }

@@ -9,6 +9,9 @@ pub struct RuleStarts {
     /// In milliseconds. Versions before 3 did not record it; 0 then means always.
     #[serde(default)]
     pub kept_since: Vec<u64>,
+    /// The lease of each rule's runs, in milliseconds; empty if no rule has runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<u64>,
 }
 
 impl RuleStarts {

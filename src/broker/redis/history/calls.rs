@@ -4,26 +4,49 @@ use ::redis::{Cmd, Value};
 
 use crate::broker::contract::Page;
 use crate::broker::redis::header;
-use crate::publication::{Position, Publication};
+use crate::broker::run::HistoryEnd;
+use crate::publication::{EndReason, Position, Publication};
 
-/// The functions that return the end of a history. The first starts a history where there is none;
+/// The functions that return where a history ends. The first starts a history where there is none;
 /// the second writes nothing, and then returns the position before all others.
 pub const POSITION: &str = "tidegate_position";
 pub const LAST: &str = "tidegate_last";
 
 pub fn end_command(function: &str, key: &str) -> Cmd {
     let mut command = ::redis::cmd("FCALL");
-    command.arg(function).arg(1).arg(key);
+    // Libraries before version 9 ignore the argument.
+    command.arg(function).arg(1).arg(key).arg("ended");
     command
 }
 
-/// The reply of these functions: a position, or nil. `None`: neither.
-pub fn position(answer: &Value) -> Option<Option<Position>> {
+/// The reply of these functions, or nil. `None`: neither.
+pub fn end(answer: &Value) -> Option<Option<HistoryEnd>> {
+    match answer {
+        Value::Array(parts) => {
+            let [at, reason] = &parts[..] else { return None };
+            let (position, reason) = (position(at)??, text(reason)?);
+            Some(Some(HistoryEnd { position, ended: EndReason::new(reason).ok() }))
+        }
+        position_only => {
+            let at = position(position_only)?;
+            Some(at.map(|position| HistoryEnd { position, ended: None }))
+        }
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(text) => std::str::from_utf8(text).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// A position, or nil. `None`: neither.
+fn position(answer: &Value) -> Option<Option<Position>> {
     match answer {
         Value::Nil => Some(None),
-        Value::BulkString(text) => Some(Some(std::str::from_utf8(text).ok()?.parse().ok()?)),
-        Value::SimpleString(text) => Some(Some(text.parse().ok()?)),
-        _ => None,
+        position => Some(Some(text(position)?.parse().ok()?)),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::header;
 use crate::publication::Channel;
 
-/// Adds the command of one publication to the pipeline.
+/// Adds the command of one publication to the pipeline, or of the end of a run after one.
 ///
 /// `key`: signs the header line of a publication that does not go through the functions.
 pub fn add(
@@ -18,6 +18,17 @@ pub fn add(
 ) {
     let (channel, publication) = (&queued.request.channel, &queued.request.publication);
     let name = context.name(channel);
+    if let Some(reason) = &publication.end {
+        pipeline
+            .cmd("FCALL")
+            .arg("tidegate_end")
+            .arg(1)
+            .arg(name)
+            .arg(reason.as_str())
+            .arg(&publication.payload[..])
+            .arg(header::object(publication, context.node));
+        return;
+    }
     if context.appends(channel.as_str()) {
         let id = publication.id.as_deref().unwrap_or_default();
         let millis = publication.sent_at.map(|micros| (micros / 1000).to_string());

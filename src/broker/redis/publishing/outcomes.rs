@@ -12,7 +12,7 @@ use crate::broker::redis::announcement;
 use crate::broker::redis::connection::cause::Cause;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
-use crate::broker::unavailable::Unavailable;
+use crate::broker::unavailable::{ENDED, NO_RUN, Unavailable};
 use crate::publication::Channel;
 use crate::telemetry;
 
@@ -86,6 +86,8 @@ impl Outcomes {
             !matches!(
                 outcome,
                 PublishOutcome::Published(_)
+                    // The publisher's fault, not that of Redis.
+                    | PublishOutcome::Refused(ENDED | NO_RUN)
                     | PublishOutcome::Retry(Cause::Moved | Cause::Ask | Cause::TryAgain)
             )
         });

@@ -2,7 +2,7 @@
 
 use ::redis::{ServerError, Value};
 
-use crate::broker::redis::connection::cause::Cause;
+use crate::broker::redis::connection::cause::{Cause, run_refusal};
 use crate::broker::unavailable::Unavailable;
 use crate::publication::Position;
 
@@ -45,6 +45,7 @@ impl PublishOutcome {
         let cause = Cause::of(error.code(), error.details().unwrap_or_default());
         match (cause, error.code()) {
             (Some(cause), _) => Self::Retry(cause),
+            (None, code) if let Some(why) = run_refusal(code) => Self::Refused(why),
             (None, "OOM") => refused("redis is out of memory"),
             (None, "NOPERM") => refused("redis does not permit it"),
             (None, "MISCONF") => refused("redis cannot save to its disk and accepts no writes"),
@@ -100,6 +101,8 @@ mod tests {
             assert_eq!(of(reply), PublishOutcome::Retry(cause), "{reply}");
         }
         for (reply, why) in [
+            ("-ENDED the run has ended: done\r\n", "the run has ended"),
+            ("-NORUN no run: the rule of this channel has no run\r\n", "no run"),
             ("-OOM command not allowed when used memory > 'maxmemory'.\r\n", "out of memory"),
             ("-NOPERM No permissions\r\n", "permit"),
             ("-MISCONF Redis is configured to save\r\n", "disk"),

@@ -68,10 +68,8 @@ impl Redirects {
     ) {
         let _layout = redirected.context.layout_lock.read().await;
         for (to, indices) in redirected.redirect_targets(connection, answered).await {
-            // The new master must find what was published with these idempotency keys before.
-            for key in
-                indices.iter().filter_map(|at| id_key(redirected.context, &redirected.batch[*at]))
-            {
+            // The new master must find what was published with these idempotency keys before, and the leases of runs.
+            for key in indices.iter().flat_map(|at| keys_beside(redirected, *at)) {
                 _ = redirected.migrate(connection, &to, &[key]).await;
             }
             self.send(redirected, &to, &indices, answered).await;
@@ -265,6 +263,13 @@ async fn open(server: &RedisServer, context: &RedisContext) -> Result<RedirectTa
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("no answer".to_owned()),
     }
+}
+
+/// The keys that the function needs beside the channel's own.
+fn keys_beside(redirected: &RedirectedBatch<'_>, at: usize) -> impl Iterator<Item = String> {
+    let (context, queued) = (redirected.context, &redirected.batch[at]);
+    let lease_key = context.lease_key(&context.name(&queued.request.channel));
+    id_key(context, queued).into_iter().chain(lease_key)
 }
 
 /// The key in which the functions store the publication's idempotency key (`idempotency.lua`).

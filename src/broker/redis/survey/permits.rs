@@ -22,11 +22,12 @@ const ALL: &[NodeFeature] = &[NodeFeature::Everything];
 const KEEPING: &[NodeFeature] =
     &[NodeFeature::History, NodeFeature::Presence, NodeFeature::Revocations];
 const HISTORY: &[NodeFeature] = &[NodeFeature::History];
+const RUNS: &[NodeFeature] = &[NodeFeature::Runs];
 const PRESENCE: &[NodeFeature] = &[NodeFeature::Presence];
 const REVOCATIONS: &[NodeFeature] = &[NodeFeature::Revocations];
 
 /// For all deployments. `<channel>` does not exist.
-const ATTEMPTS: [Attempt; 32] = [
+const ATTEMPTS: [Attempt; 33] = [
     ("client|setname", ALL, "CLIENT SETNAME tidegate-doctor"),
     ("role", ALL, "ROLE"),
     ("ping", ALL, "PING"),
@@ -39,6 +40,8 @@ const ATTEMPTS: [Attempt; 32] = [
     ("info", HISTORY, "INFO replication"),
     ("wait", HISTORY, "WAIT 0 1"),
     ("get", HISTORY, "GET <channel>"),
+    // For the leases of runs.
+    ("pttl", RUNS, "PTTL <channel>"),
     ("set", HISTORY, "SET <channel> nothing XX"),
     ("xadd", HISTORY, "XADD <channel> NOMKSTREAM * nothing nothing"),
     ("xdel", HISTORY, "XDEL <channel> 0-1"),

@@ -1,7 +1,7 @@
 //! Permissions that the user lacks, and whether the configuration needs them.
 
 use super::super::finding::Finding;
-use super::needs::{keeps_history, keeps_presence};
+use super::needs::{has_runs, keeps_history, keeps_presence};
 use crate::broker::{Answers, NodeFeature, Url};
 use crate::config::Config;
 
@@ -13,6 +13,7 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
     let needs = [
         (NodeFeature::Everything, true),
         (NodeFeature::History, keeps_history(config)),
+        (NodeFeature::Runs, has_runs(config)),
         (NodeFeature::Presence, keeps_presence(config)),
         (NodeFeature::Revocations, true),
     ];
@@ -42,9 +43,10 @@ fn lacking(need: NodeFeature, user: &str, answers: &Answers) -> Option<Finding> 
     let measured = format!("{user} lacks: {rules}");
     let (subject, why) = words(need);
     Some(match need {
-        NodeFeature::Everything | NodeFeature::History | NodeFeature::Presence => {
-            Finding::problem(subject, measured, why, remedy)
-        }
+        NodeFeature::Everything
+        | NodeFeature::History
+        | NodeFeature::Runs
+        | NodeFeature::Presence => Finding::problem(subject, measured, why, remedy),
         NodeFeature::Revocations => Finding::warning(subject, measured, why, remedy),
     })
 }
@@ -57,6 +59,9 @@ fn words(need: NodeFeature) -> (&'static str, &'static str) {
             "permissions, history",
             "publishing to channels with history, and resuming them, is answered unavailable",
         ),
+        NodeFeature::Runs => {
+            ("permissions, runs", "publishing to channels with runs is answered unavailable")
+        }
         NodeFeature::Presence => {
             ("permissions, presence", "a node knows only the members that are connected to it")
         }

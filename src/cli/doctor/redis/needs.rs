@@ -14,3 +14,8 @@ pub fn keeps_history(config: &Config) -> bool {
 pub fn keeps_presence(config: &Config) -> bool {
     config.rules.get().iter().any(|rule| rule.policy.presence)
 }
+
+/// Whether a rule has runs.
+pub fn has_runs(config: &Config) -> bool {
+    config.rules.get().iter().any(|rule| rule.policy.run.is_some())
+}
