@@ -184,7 +184,11 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
       } else if (shared.live && ["gap", "ended", "join", "leave"].includes(type)) {
         if (message.reason == "rules_changed") requests.forgets(channel);
         deliver(shared, type, message);
-        if (type == "ended") forget(shared);
+        if (type == "ended") {
+          forget(shared);
+          // The node would keep the subscription, and tell one that follows nothing.
+          connection().send({ type: "unsubscribe", channel });
+        }
       }
     },
 

@@ -71,6 +71,11 @@ export async function startNode({ port = 0, broker = "memory:", restart, ...sett
     metrics: async () => (await fetch(`http://${facts.internal}/metrics`)).text(),
     /** The names of the channels that have subscribers. */
     channels: async () => (await (await fetch(`http://${facts.internal}/api/channels`)).json()).channels.map(({ channel }) => channel),
+    /** Ends a run as its worker does. */
+    async end(channel, body) {
+      const response = await api(`end/${encodeURIComponent(channel)}`, JSON.stringify(body));
+      if (!response.ok) throw new Error(await response.text());
+    },
     /** Publishes as a service does. */
     async publish(channel, data) {
       const response = await api(`publish/${encodeURIComponent(channel)}`, data instanceof Uint8Array ? data : JSON.stringify(data));
