@@ -229,3 +229,27 @@ fn a_server_without_the_library_gets_the_known_starts_of_histories() {
     let elsewhere = loaded(&node, None, NOW + 9).unwrap();
     assert_eq!(fleet(&elsewhere).kept_since, [NOW]);
 }
+
+#[test]
+fn leases_are_beside_the_rules_so_that_earlier_versions_read_the_library() {
+    let node = library("a:", 5, 100);
+    let leases = vec![30_000];
+    let with_runs = Library {
+        fleet: LibraryFleet { leases, since: 101, ..node.fleet.clone() },
+        ..node.clone()
+    };
+    let without = loaded(&node, None, NOW).unwrap();
+    assert!(!without.contains("leases"), "{without}");
+    let text = loaded(&with_runs, Some(&without), NOW).unwrap();
+    assert!(text.contains("\"leases\":[30000]"), "{text}");
+    // Versions before 8 read rules of three parts, and ignore fields that they do not know.
+    let line = text.lines().find_map(|line| line.strip_prefix("local FLEETS = [=[")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(line.strip_suffix("]=]").unwrap()).unwrap();
+    assert_eq!(json["a:"]["rules"][0].as_array().unwrap().len(), 3);
+    // Until the new rules apply, runs follow those before.
+    assert_eq!(fleet(&text).before.unwrap().leases, Vec::<u64>::new());
+    let back = Library { fleet: LibraryFleet { since: 102, ..node.fleet.clone() }, ..node };
+    let again = loaded(&back, Some(&text), starts_at(1)).unwrap();
+    assert_eq!(fleet(&again).before.unwrap().leases, [30_000]);
+    assert_ne!(fleet(&again).hash(), fleet(&text).hash());
+}
