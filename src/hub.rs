@@ -11,6 +11,7 @@ mod connections;
 mod delivered_positions;
 mod fan_out;
 mod interest;
+mod lease_checks;
 mod lease_watch;
 mod recent_publications;
 mod recovery;
@@ -51,7 +52,7 @@ impl Hub {
     pub fn new(registry: Arc<Registry>, broker: Arc<dyn Broker>) -> Self {
         recovery::start(registry.clone(), broker.clone());
         rollup_task::start(registry.clone());
-        lease_watch::start(registry.clone(), broker.clone());
+        lease_checks::start(registry.clone(), broker.clone());
         Self(Arc::new(HubState { registry, broker }))
     }
 

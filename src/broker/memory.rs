@@ -5,14 +5,14 @@ mod presence;
 mod runs;
 
 use std::future::ready;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 
-use self::history::{Appended, Histories};
+use self::history::{Appended, Histories, locked};
 use self::runs::MemoryRuns;
 use super::queue::{LATE, PublishQueue, PublishRequest};
 use crate::broker::announcement::{Announcement, Announcing};
@@ -268,8 +268,4 @@ impl Announcing for MemoryBroker {
         (self.sink)(BrokerEvent::Announced(announcement));
         Box::pin(ready(Ok(())))
     }
-}
-
-fn locked(histories: &Mutex<Histories>) -> MutexGuard<'_, Histories> {
-    histories.lock().expect("no code panics while it holds the histories' lock")
 }

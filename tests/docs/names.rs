@@ -11,7 +11,8 @@ use super::path;
 use super::references::known;
 
 /// Redis functions, whose names begin as those of metrics do.
-const FUNCTIONS: &[&str] = &["tidegate_publish", "tidegate_revoke", "tidegate_secret"];
+const FUNCTIONS: &[&str] =
+    &["tidegate_end", "tidegate_publish", "tidegate_renew", "tidegate_revoke", "tidegate_secret"];
 
 /// Parts of messages that the pages tell operators to look for.
 const LOG_MESSAGES: &[&str] = &[

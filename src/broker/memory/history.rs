@@ -2,7 +2,7 @@
 //! same contract.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
@@ -31,6 +31,11 @@ pub struct Histories {
     ids: HashMap<IdempotencyKey, Position>,
     /// When each key was used, oldest first.
     ids_used: VecDeque<(Instant, IdempotencyKey)>,
+}
+
+/// Locks the histories, for a few lines.
+pub fn locked(histories: &Mutex<Histories>) -> MutexGuard<'_, Histories> {
+    histories.lock().expect("no code panics while it holds the histories' lock")
 }
 
 /// Channel, publisher and idempotency key.

@@ -6,8 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::history::{Appended, Histories, StoredRun};
-use super::locked;
+use super::history::{Appended, Histories, StoredRun, locked};
 use crate::broker::event::{BrokerEvent, Sink};
 use crate::broker::run::{HistoryEnd, RunState};
 use crate::broker::unavailable::{ENDED, NO_RUN, Unavailable};
