@@ -242,7 +242,7 @@ fn leases_are_beside_the_rules_so_that_earlier_versions_read_the_library() {
     assert!(!without.contains("leases"), "{without}");
     let text = loaded(&with_runs, Some(&without), NOW).unwrap();
     assert!(text.contains("\"leases\":[30000]"), "{text}");
-    // Versions before 8 read rules of three parts, and ignore fields that they do not know.
+    // Versions before 9 read rules of three parts, and ignore fields that they do not know.
     let line = text.lines().find_map(|line| line.strip_prefix("local FLEETS = [=[")).unwrap();
     let json: serde_json::Value = serde_json::from_str(line.strip_suffix("]=]").unwrap()).unwrap();
     assert_eq!(json["a:"]["rules"][0].as_array().unwrap().len(), 3);
