@@ -36,6 +36,10 @@ pub enum Close {
     /// The run on the only channel of the session has ended. `is_told`: the last queued frame tells it, and is the
     /// close frame.
     Ended { is_told: bool },
+    /// There is no run on the channel to follow.
+    NoRun,
+    /// The history does not reach back to the beginning of the run.
+    RunCut,
     /// The outbound queue was full.
     Slow,
     /// No frame arrived within `session.pong_timeout` of a ping.
@@ -95,6 +99,8 @@ impl Close {
                 "publications may be missing: reconnect with backoff and reload your state"
             }
             Self::Ended { .. } => "the run has ended",
+            Self::NoRun => "there is no run on the channel",
+            Self::RunCut => "the beginning of the run is no longer kept",
             Self::Slow => "the client reads too slowly: reconnect and resume",
             Self::PongTimeout => "no pong in time: reconnect and resume",
             Self::KeysUnavailable => "the issuer's keys are unavailable: reconnect with backoff",
@@ -123,6 +129,8 @@ impl Close {
             Self::Gap => "gap",
             Self::Answered => "answered",
             Self::Ended { .. } => "ended",
+            Self::NoRun => "no_run",
+            Self::RunCut => "run_cut",
             Self::Slow => "slow",
             Self::PongTimeout => "pong_timeout",
             Self::Unauthorized(_) => "unauthorized",
@@ -136,7 +144,7 @@ impl Close {
     }
 
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 23] = [
+    pub const EACH: [Self; 25] = [
         Self::Client(None),
         Self::Lost,
         Self::Protocol(""),
@@ -151,6 +159,8 @@ impl Close {
         Self::Gap,
         Self::Answered,
         Self::Ended { is_told: true },
+        Self::NoRun,
+        Self::RunCut,
         Self::Slow,
         Self::PongTimeout,
         Self::Unauthorized(""),

@@ -3,6 +3,7 @@
 //! A protocol is one file or folder, and one line in each of the two lists below. [`Speak`] is what a
 //! protocol decides, [`Encode`] is how its bytes are made.
 
+pub mod ai;
 mod close_code;
 mod command;
 mod encode;
@@ -44,6 +45,8 @@ formats! {
     Sse => sse::SseEvents,
     SseChannels => sse::SseChannelEvents,
     Http => http::HttpBodies,
+    AiStream => ai::AiStreamEvents,
+    AiChat => ai::AiChatFrames,
 }
 
 protocols! {
@@ -57,4 +60,8 @@ protocols! {
     SseChannels(sse::SseChannels),
     /// One command, or the next publications of one channel.
     Http(http::Http),
+    /// One run in the AI SDK's dialect, read only.
+    AiStream(ai::AiStream),
+    /// Requests of a chat of the AI SDK.
+    AiChat(ai::AiChat),
 }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 pub use self::end_reason::{EndReason, InvalidReason};
 pub use self::position::{InvalidPosition, Position};
 pub use self::replay_start::{InvalidCount, InvalidStart, ReplayStart};
-pub use self::text_pieces::{Piece, TextPieces, as_text_part};
+pub use self::text_pieces::{Piece, TextPieces, as_text_part, typed_part_type};
 pub use self::traceparent::{InvalidTraceparent, Traceparent};
 pub use self::user_info::UserInfo;
 

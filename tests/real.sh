@@ -86,6 +86,8 @@ part "Python websockets, two nodes, TLS" env SSL_CERT_FILE="$certificate" \
   "$python" tests/clients/python_websockets.py --node-a "${encrypted[0]}" --node-b "${encrypted[1]}"
 part "Node ws, two nodes, TLS" env NODE_EXTRA_CA_CERTS="$certificate" \
   node tests/clients/node_ws.mjs --node-a "${encrypted[0]}" --node-b "${encrypted[1]}"
+part "the AI SDK's clients, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/ai/main.mjs
+part "workers of runs in Python, Node and Go" env TIDEGATE="$(realpath "$binary")" node tests/ai/workers.mjs
 part "examples/, two nodes" env TIDEGATE="$binary" tests/examples.sh
 part "the TypeScript client: types and size" npm --prefix web/client run --silent lint
 part "the TypeScript client against real nodes" env TIDEGATE="$(realpath "$binary")" npm --prefix web/client test --silent

@@ -30,7 +30,7 @@ const TEXT_BYTES_MAX: usize = 123;
 fn close_code(close: Close) -> Option<u16> {
     Some(match close {
         Close::Client(code) => return code,
-        Close::Lost | Close::Answered => return None,
+        Close::Lost | Close::Answered | Close::NoRun | Close::RunCut => return None,
         Close::Ended { .. } => ENDED,
         Close::Protocol(_) => 1002,
         Close::Unsupported(_) => 1003,

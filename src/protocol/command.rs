@@ -51,6 +51,21 @@ pub enum Command {
         id: Option<Id>,
         channel: Channel,
     },
+    /// Subscribes to the run on a channel from its beginning, in place of a subscription that the session has.
+    FollowRun {
+        id: Option<Id>,
+        channel: Channel,
+        /// Also if it has ended.
+        with_ended: bool,
+        /// What the run's worker is to answer; the run may begin after it.
+        request: Option<Publication>,
+    },
+    /// Tells the run's worker, and unsubscribes.
+    LeaveRun {
+        id: Option<Id>,
+        channel: Channel,
+        request: Publication,
+    },
     Auth {
         id: Option<Id>,
         token: Token,
@@ -79,6 +94,8 @@ impl Command {
             | Self::Publish { id, .. }
             | Self::History { id, .. }
             | Self::Presence { id, .. }
+            | Self::FollowRun { id, .. }
+            | Self::LeaveRun { id, .. }
             | Self::Auth { id, .. }
             | Self::Ping { id } => id.as_ref(),
         }
@@ -91,7 +108,9 @@ impl Command {
             | Self::Unsubscribe { channel, .. }
             | Self::Publish { channel, .. }
             | Self::History { channel, .. }
-            | Self::Presence { channel, .. } => Some(channel),
+            | Self::Presence { channel, .. }
+            | Self::FollowRun { channel, .. }
+            | Self::LeaveRun { channel, .. } => Some(channel),
             Self::Auth { .. } | Self::Ping { .. } => None,
         }
     }

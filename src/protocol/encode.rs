@@ -25,6 +25,10 @@ pub trait Encode {
 
     /// The last bytes of a connection, which contain the close reason. None: closing the socket is enough.
     fn close(close: Close) -> Option<Bytes>;
+
+    /// Whether a response breaks off for this reason, so that its client sees the network fail, where the transport can
+    /// break it off. If not, it ends with the last bytes.
+    fn breaks_off(close: Close) -> bool;
 }
 
 /// Dispatches each [`Format`](super::Format) to the listed encoder.
@@ -58,6 +62,11 @@ macro_rules! formats {
             /// The last bytes of a connection. None: closing the socket is enough.
             pub fn close(self, close: Close) -> Option<Bytes> {
                 match self { $(Self::$name => <$encode>::close(close),)+ }
+            }
+
+            /// Whether a response breaks off for this reason instead of ending with its last bytes.
+            pub fn breaks_off(self, close: Close) -> bool {
+                match self { $(Self::$name => <$encode>::breaks_off(close),)+ }
             }
         }
     };

@@ -14,10 +14,22 @@ pub enum Format {
     SseChannels,
     /// JSON objects in the bodies of HTTP responses.
     Http,
+    /// Chunks of a UI message in Server-Sent Events.
+    AiStream,
+    /// Chunks of UI messages in text frames of a WebSocket.
+    AiChat,
 }
 
 impl Format {
-    pub const EACH: [Self; 5] = [Self::Plain, Self::Json, Self::Sse, Self::SseChannels, Self::Http];
+    pub const EACH: [Self; 7] = [
+        Self::Plain,
+        Self::Json,
+        Self::Sse,
+        Self::SseChannels,
+        Self::Http,
+        Self::AiStream,
+        Self::AiChat,
+    ];
     pub const COUNT: usize = Self::EACH.len();
 
     /// The value of the `protocol` label of metrics and traces.
@@ -27,6 +39,7 @@ impl Format {
             Self::Json => "json",
             Self::Sse | Self::SseChannels => "sse",
             Self::Http => "http",
+            Self::AiStream | Self::AiChat => "ai",
         }
     }
 
@@ -38,8 +51,8 @@ impl Format {
     /// The value of the `transport` label.
     pub fn framing(self) -> &'static str {
         match self {
-            Self::Plain | Self::Json => "websocket",
-            Self::Sse | Self::SseChannels => "sse",
+            Self::Plain | Self::Json | Self::AiChat => "websocket",
+            Self::Sse | Self::SseChannels | Self::AiStream => "sse",
             Self::Http => "poll",
         }
     }

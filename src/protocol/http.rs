@@ -110,6 +110,10 @@ impl Encode for HttpBodies {
     fn close(_: Close) -> Option<Bytes> {
         None
     }
+
+    fn breaks_off(_: Close) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

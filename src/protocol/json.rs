@@ -1,8 +1,8 @@
 //! The json protocol: one JSON object per text frame.
 
 mod command;
-mod depth;
-mod fault;
+pub(super) mod depth;
+pub(super) mod fault;
 pub(super) mod publication;
 mod readable;
 mod start;
@@ -98,5 +98,9 @@ impl Encode for JsonFrames {
 
     fn close(close: Close) -> Option<Bytes> {
         Some(close_frame(close))
+    }
+
+    fn breaks_off(_: Close) -> bool {
+        false
     }
 }

@@ -92,6 +92,10 @@ impl Encode for PlainFrames {
     fn close(close: Close) -> Option<Bytes> {
         (close != Close::Ended { is_told: true }).then(|| close_frame(close))
     }
+
+    fn breaks_off(_: Close) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

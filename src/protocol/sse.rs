@@ -153,6 +153,10 @@ impl Encode for SseEvents {
         let again = Push::Reconnect { after, reason: close.label() };
         close.is_temporary().then(|| Self::push(&again)).flatten()
     }
+
+    fn breaks_off(_: Close) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

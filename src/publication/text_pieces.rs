@@ -4,6 +4,7 @@ mod typed_part;
 
 use bytes::{Bytes, BytesMut};
 
+pub use self::typed_part::typed_part_type;
 use self::typed_part::{Delta, TypedPart};
 use super::{PayloadKind, Position, Publication};
 

@@ -8,18 +8,9 @@ use super::in_flight::CompletedCommand;
 use super::state::Action;
 use super::{history, presence, rights};
 use crate::auth::access::Right;
-use crate::broker::{ENDED, PublishedEvent, Receipt, TOO_LARGE, Unavailable};
-use crate::close::Close;
 use crate::hub::Interest;
-use crate::protocol::{Code, Command, Id, Message, Reply, ReplyError, Speak};
-use crate::publication::{Channel, Position, Publication};
-use crate::rules::NoControl;
-use crate::telemetry::{self, Trace};
-
-/// Where a run's rule gives its control channel, and that one cannot be used.
-const NO_CONTROL: Unavailable = Unavailable(
-    "the run's control channel would have too long a name, or be a run itself: see run.control of its rule",
-);
+use crate::protocol::{Command, Id, Message, Reply};
+use crate::publication::Channel;
 
 impl Session {
     /// Executes the commands of one message.
@@ -70,47 +61,13 @@ impl Session {
                 let query = presence::read(presence.clone(), rules.clone(), id, channel);
                 self.in_flight.query(Box::pin(query.map(Some)));
             }
+            Command::FollowRun { id, channel, with_ended, request } => {
+                self.follow_run(id, channel, with_ended, request);
+            }
+            Command::LeaveRun { id, channel, request } => self.leave_run(id, channel, request, now),
             Command::Auth { id, token } => self.authenticate(id, token),
             Command::Ping { id } => self.reply(&Reply::Pong { id }),
         }
-    }
-
-    fn publish(
-        &mut self,
-        id: Option<Id>,
-        channel: Channel,
-        publication: Publication,
-        now: Instant,
-    ) {
-        let control = self.context.hub.rules().control(&channel);
-        let (channel, is_control) = match control {
-            None => (channel, false),
-            Some(Ok(control)) => (control, true),
-            Some(Err(NoControl)) => {
-                let refused = Receipt::ready(Err(NO_CONTROL));
-                self.in_flight.publish(id, refused, now, Trace::default(), None);
-                return;
-            }
-        };
-        let mut own = self.subscriptions.iter().filter(|it| it.is_of(&channel));
-        let echo = own.next().is_some_and(|own| own.subscription.echo());
-        self.echoes_due = self.echoes_due.wrapping_add(u32::from(echo));
-        let mut publication = self.with_origin(publication);
-        let trace = telemetry::publication_received(self.format(), &channel, &mut publication);
-        let policy = || self.context.hub.rules().of(channel.as_str());
-        let event = self.context.events.publication(&channel, policy, &publication);
-        let mut receipt = self.context.hub.publish(channel, publication);
-        if is_control {
-            // The position would be one of another channel than the client's.
-            receipt = receipt.without_position();
-        }
-        self.in_flight.publish(id, receipt, now, trace, event);
-    }
-
-    /// Adds the session, the user and the time.
-    fn with_origin(&self, publication: Publication) -> Publication {
-        let (session, user) = (Some(self.outbound.session()), self.state.principal().user());
-        Publication { session, user, ..publication.sent_now() }
     }
 
     /// Replies to the oldest command in flight, which the broker has answered.
@@ -122,6 +79,7 @@ impl Session {
                 self.reply_or_close(outcome);
             }
             CompletedCommand::Answered(reply) => reply.iter().for_each(|reply| self.reply(reply)),
+            CompletedCommand::RunFound { request, answer } => self.run_found(*request, answer),
             CompletedCommand::Authenticated { id, answer } => self.authenticated(id, answer),
             CompletedCommand::Subscribed { id, interest, echo, answer } => match answer {
                 Ok(()) => self.subscribed(id, interest, echo),
@@ -133,45 +91,6 @@ impl Session {
         }
     }
 
-    /// Reports a publication to the backend, if the broker has accepted it.
-    pub(super) fn report_published(
-        &self,
-        event: Option<Box<PublishedEvent>>,
-        answer: Result<Option<Position>, Unavailable>,
-    ) {
-        if let Ok(position) = answer {
-            self.context.events.published(event, position);
-        }
-    }
-
-    /// The broker has answered a publication. Returns the reply, or the close reason if the protocol has no
-    /// message for it.
-    pub(super) fn published(
-        &mut self,
-        id: Option<Id>,
-        started: Instant,
-        trace: Trace,
-        answer: Result<Option<Position>, Unavailable>,
-    ) -> Result<Reply, Close> {
-        telemetry::publication_answered(trace, started.elapsed(), answer.map_err(|why| why.0));
-        match answer {
-            Ok(position) => Ok(Reply::Published { id, position }),
-            Err(unavailable) => {
-                // It is unknown which publications in flight will be delivered, so the session waits for
-                // none.
-                self.echoes_due = self.outbound.echoes();
-                self.unavailable(id, None, unavailable)
-            }
-        }
-    }
-
-    fn reply_or_close(&self, outcome: Result<Reply, Close>) {
-        match outcome {
-            Ok(reply) => self.reply(&reply),
-            Err(close) => _ = self.outbound.close(close),
-        }
-    }
-
     /// The broker has confirmed the subscription to the channel.
     fn subscribed(&mut self, id: Option<Id>, interest: Interest, echo: bool) {
         // The rules may have changed since the command was allowed.
@@ -179,21 +98,5 @@ impl Session {
             Err(denied) => self.reply(&rights::denial(id, interest.channel(), denied)),
             Ok(()) => _ = self.subscribe(id, interest, self.subscriber(echo)),
         }
-    }
-
-    fn unavailable(
-        &self,
-        id: Option<Id>,
-        channel: Option<String>,
-        why: Unavailable,
-    ) -> Result<Reply, Close> {
-        let (code, close) = match why {
-            TOO_LARGE => (Code::TooLarge, Close::TooLarge),
-            NO_CONTROL => (Code::BadRequest, Close::Policy(NO_CONTROL.0)),
-            ENDED => (Code::Ended, Close::Ended { is_told: false }),
-            _ => (Code::Unavailable, Close::Unavailable),
-        };
-        let error = ReplyError { id, channel, code, message: why.to_string() };
-        self.state.protocol().refuse(error, close)
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Poll, ready};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::run_search::{FollowRequest, RunCheck};
 use crate::auth::{Identity, TokenRefused};
 use crate::broker::{PublishedEvent, Receipt, Unavailable};
 use crate::hub::Interest;
@@ -46,6 +47,10 @@ enum PendingCommand {
         id: Option<Id>,
         future: BoxFuture<'static, TokenCheck>,
     },
+    FindRun {
+        request: Box<FollowRequest>,
+        future: BoxFuture<'static, RunCheck>,
+    },
 }
 
 /// The identity that a token gives, or why it is refused.
@@ -72,6 +77,10 @@ pub enum CompletedCommand {
     Authenticated {
         id: Option<Id>,
         answer: TokenCheck,
+    },
+    RunFound {
+        request: Box<FollowRequest>,
+        answer: RunCheck,
     },
 }
 
@@ -103,6 +112,12 @@ impl InFlight {
     pub fn authenticate(&mut self, id: Option<Id>, future: BoxFuture<'static, TokenCheck>) {
         self.query_pending = true;
         self.pending.push_back(PendingCommand::Authentication { id, future });
+    }
+
+    /// Adds the search for a run.
+    pub fn find_run(&mut self, request: FollowRequest, future: BoxFuture<'static, RunCheck>) {
+        self.query_pending = true;
+        self.pending.push_back(PendingCommand::FindRun { request: Box::new(request), future });
     }
 
     /// Whether the session may read another command. Not while a subscription is pending: a publication of
@@ -151,6 +166,15 @@ impl InFlight {
                     self.pending.pop_front();
                     self.query_pending = false;
                     CompletedCommand::Authenticated { id, answer }
+                }
+                Some(PendingCommand::FindRun { future, .. }) => {
+                    let answer = ready!(future.as_mut().poll(cx));
+                    let Some(PendingCommand::FindRun { request, .. }) = self.pending.pop_front()
+                    else {
+                        return Poll::Pending;
+                    };
+                    self.query_pending = false;
+                    CompletedCommand::RunFound { request, answer }
                 }
                 Some(PendingCommand::Subscribe { interest, .. }) => {
                     let answer = ready!(Pin::new(interest).poll(cx));

@@ -10,6 +10,7 @@ use super::in_flight::InFlight;
 use super::joined::JoinPosition;
 use super::principal::Principal;
 use super::rights::{self, PrincipalRefused, TooMany};
+use super::run_search::{RunWanted, check_bound_run};
 use super::state::{SubscriptionState, close_of};
 use super::{Session, SessionContext};
 use crate::auth::access::Right;
@@ -32,6 +33,8 @@ pub struct SessionParameters {
     pub since: Vec<Option<ReplayStart>>,
     /// Whether a gap closes the session if its protocol has no message for it.
     pub closes_on_gap: bool,
+    /// Some: the session follows the run on its channel, and is closed if there is none.
+    pub run: Option<RunWanted>,
 }
 
 impl Session {
@@ -47,7 +50,8 @@ impl Session {
         context: Arc<SessionContext>,
         parameters: SessionParameters,
     ) -> Result<(Self, JoinPosition), TooMany> {
-        let SessionParameters { mut protocol, token, echo, mut since, closes_on_gap } = parameters;
+        let SessionParameters { mut protocol, token, echo, mut since, closes_on_gap, run } =
+            parameters;
         let outbound = Arc::new(Outbound::new(context.next_id(), context.config.queue_bytes_max));
         if let Some(stamp) = protocol.stamp() {
             outbound.stamp_with(stamp);
@@ -97,7 +101,7 @@ impl Session {
         let mut join_position = JoinPosition::default();
         if session.outbound.closing().is_none() {
             let subscriber = Subscriber { closes_on_gap, ..session.subscriber(echo) };
-            join_position = session.subscribe_bound(subscriber, since).await;
+            join_position = session.subscribe_bound(subscriber, since, run).await;
         }
         Ok((session, join_position))
     }
@@ -114,10 +118,18 @@ impl Session {
         &mut self,
         subscriber: Subscriber,
         since: Vec<Option<ReplayStart>>,
+        run: Option<RunWanted>,
     ) -> JoinPosition {
         if let Err((_, denied)) = self.state.check_all_bound() {
             telemetry::rejected(Rejected::Forbidden, &denied);
             self.outbound.close(close_of(denied));
+            return JoinPosition::default();
+        }
+        if let (Some(wanted), [channel]) = (run, self.state.protocol().channels())
+            && let Err(close) =
+                check_bound_run(self.context.hub.clone(), channel.clone(), wanted).await
+        {
+            self.outbound.close(close);
             return JoinPosition::default();
         }
         let since = since.into_iter().chain(std::iter::repeat(None));
@@ -141,6 +153,10 @@ impl Session {
         let subscribed = interests
             .into_iter()
             .map(|interest| self.subscribe(None, interest, subscriber.clone()));
-        subscribed.last().unwrap_or_default()
+        let join_position = subscribed.last().unwrap_or_default();
+        if run.is_some() && join_position.recovered == Some(false) {
+            self.outbound.close(Close::RunCut);
+        }
+        join_position
     }
 }

@@ -147,7 +147,7 @@ impl SubscriptionState {
         {
             return self.exceed(&command, excess);
         }
-        if let Command::Subscribe { channel, .. } = &command
+        if let Command::Subscribe { channel, .. } | Command::FollowRun { channel, .. } = &command
             && !is_subscribed(channel)
         {
             if *subscribed >= self.config.channels_max {
@@ -165,7 +165,9 @@ impl SubscriptionState {
             // A bound session uses only its own channels.
             _ if !self.protocol.channels().is_empty() => None,
             Command::Publish { channel, .. } => Some(channel),
-            Command::Subscribe { channel, .. } if subscribed < self.config.channels_max => {
+            Command::Subscribe { channel, .. } | Command::FollowRun { channel, .. }
+                if subscribed < self.config.channels_max =>
+            {
                 Some(channel)
             }
             _ => None,
@@ -199,7 +201,15 @@ impl SubscriptionState {
             Command::Subscribe { channel, .. }
             | Command::History { channel, .. }
             | Command::Presence { channel, .. } => self.check(Right::Subscribe, channel),
-            Command::Unsubscribe { .. } | Command::Auth { .. } | Command::Ping { .. } => Ok(()),
+            Command::FollowRun { channel, request, .. } => {
+                self.check(Right::Subscribe, channel)?;
+                request.as_ref().map_or(Ok(()), |_| self.check(Right::Publish, channel))
+            }
+            // A client that may not publish may leave.
+            Command::LeaveRun { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Auth { .. }
+            | Command::Ping { .. } => Ok(()),
         }
     }
 
@@ -239,7 +249,9 @@ fn trace_refusal(command: &Command, code: Code) {
 
 fn rate_kind(command: &Command) -> RateKind {
     match command {
-        Command::Publish { .. } => RateKind::Publications,
+        Command::Publish { .. }
+        | Command::FollowRun { request: Some(_), .. }
+        | Command::LeaveRun { .. } => RateKind::Publications,
         _ => RateKind::Commands,
     }
 }

@@ -53,11 +53,12 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, admitted: Adm
                 tokio::spawn(run_session(session, connection, slots));
                 return;
             }
-            Started::Stream(session, request_slot, head) => {
+            Started::Stream(session, request_slot, head, body_end) => {
                 // A client that does not read even the head counts as gone.
                 if let Ok(Ok(())) = timeout(handshake_timeout, write(&mut stream, &[&head])).await {
                     let stream = attach(&session, stream, accepted);
-                    let connection = Response::new(stream, session.format(), session.config());
+                    let (format, config) = (session.format(), session.config());
+                    let connection = Response::new(stream, format, body_end, config);
                     let slots = (slot, address_slot.or(request_slot));
                     tokio::spawn(run_session(session, connection, slots));
                 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::CONNECTION;
+use hyper::header::{CONNECTION, TRANSFER_ENCODING};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, Version};
@@ -24,7 +24,7 @@ use super::public::Public;
 use super::request::{self, RequestOutcome};
 use super::request_body::RequestBody;
 use super::request_deadline::RequestDeadline;
-use super::response;
+use super::response::{self, BodyEnd};
 use super::routed_request::HEAD_BYTES_MAX;
 use super::stream::ClientStream;
 use crate::session::Session;
@@ -52,8 +52,8 @@ pub struct HandedOver<S> {
 /// connection was accepted.
 pub enum Started {
     WebSocket(Box<Session>, Option<AddressSlot>),
-    /// With the head of the response, because the session's frames are the body.
-    Stream(Box<Session>, Option<AddressSlot>, Bytes),
+    /// With the head of the response, because the session's frames are the body, and how that ends.
+    Stream(Box<Session>, Option<AddressSlot>, Bytes, BodyEnd),
     /// And whether the connection stays open after the response.
     Poll(PendingPoll, Option<AddressSlot>, bool),
 }
@@ -136,8 +136,13 @@ fn split(
             (Ok(response), Some(Started::WebSocket(session, slot)))
         }
         RequestOutcome::Stream(response, session) => {
-            let head = response::head(&response, true);
-            (Err(ConnectionTaken), Some(Started::Stream(session, slot, head)))
+            let body_end = match response.headers().contains_key(TRANSFER_ENCODING) {
+                true => BodyEnd::LastChunk,
+                false => BodyEnd::Connection,
+            };
+            // Some clients take a body behind `Connection: close` for complete, whatever its chunks say.
+            let head = response::head(&response, body_end == BodyEnd::Connection);
+            (Err(ConnectionTaken), Some(Started::Stream(session, slot, head, body_end)))
         }
         RequestOutcome::Poll(poll) => {
             (Err(ConnectionTaken), Some(Started::Poll(poll, slot, keep_alive)))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::ORIGIN;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::client::Peer;
 use super::connection_refusal::ConnectionRefusal;
@@ -18,11 +18,12 @@ use super::request_body::RequestBody;
 use super::request_framing;
 use super::request_refused::RequestRefused;
 use super::response;
-use super::routed_request::{RoutedRequest, SessionRequest};
+use super::routed_request::{RoutedRequest, SessionRequest, has_chunks};
 use super::routes::{self, Route, RouteProtocol, Transport};
 use super::short_request;
 use super::started_session::StartedSession;
 use super::websocket::handshake;
+use crate::close::Close;
 use crate::http::{self, Query};
 use crate::session::{Session, SessionParameters};
 use crate::telemetry::{self, ShortRequest, Trace};
@@ -176,13 +177,13 @@ async fn answer_route(
             let response = handshake::accept(request, name, started.join_position);
             return Ok(RequestOutcome::Session(response, started.session));
         }
-        Transport::Response { content_type } => {
+        Transport::Response { .. } => {
             check_origin(public, headers, peer, Origins::allow_reading)?;
             match *request.method() {
                 Method::GET if body.is_on_connection() => Err(RequestRefused::unexpected_body()),
                 Method::GET => start_session(public, request, channel, &route.protocols[0])
                     .await
-                    .map(|started| stream(started.session, content_type)),
+                    .map(|started| stream(started.session, route.transport, request.version())),
                 Method::OPTIONS => Ok(RequestOutcome::Response(cors::preflight("GET"))),
                 _ => Err(RequestRefused::method_not_allowed("GET, OPTIONS")),
             }
@@ -250,18 +251,27 @@ fn client(public: &Public, headers: &HeaderMap, peer: Peer) -> IpAddr {
 }
 
 /// The streamed response. If the session has ended at its start, a status can still report it; but a browser
-/// never reconnects after an error status, so a temporary reason is reported at the end of the stream
-/// instead.
-fn stream(session: Box<Session>, content_type: &'static str) -> RequestOutcome {
+/// never reconnects after an error status, so it gets a temporary reason at the end of the stream instead.
+fn stream(session: Box<Session>, transport: Transport, version: Version) -> RequestOutcome {
+    let Transport::Response { content_type, header, client_reconnects } = transport else {
+        return RequestRefused::of_close(Close::Internal).into();
+    };
+    let accepted = |session| {
+        let is_chunked = !client_reconnects && has_chunks(version);
+        RequestOutcome::Stream(response::accept(content_type, header, is_chunked), session)
+    };
     match session.outbound().closing() {
-        Some(close) if !close.is_temporary() => {
+        Some(Close::NoRun) => RequestOutcome::Response(response::no_content()),
+        // The whole stream is queued, its end too.
+        Some(Close::Ended { is_told: true }) | None => accepted(session),
+        Some(close) if !client_reconnects || !close.is_temporary() => {
             let refused = RequestRefused::of_close(close);
             RequestOutcome::Response(match session.denied_channel() {
                 Some(channel) => refused.naming(channel.as_str()).into(),
                 None => refused.into(),
             })
         }
-        _ => RequestOutcome::Stream(response::accept(content_type), session),
+        Some(_) => accepted(session),
     }
 }
 
@@ -274,8 +284,10 @@ async fn start_session(
 ) -> Result<StartedSession, RequestRefused> {
     let (headers, query) = (request.headers(), Query::new(request.uri().query()));
     let channels_max = public.context.config.channels_max;
-    let routed = RoutedRequest { channel, query, headers, channels_max };
-    let SessionRequest { protocol, echo, since, closes_on_gap, wait } = (selected.read)(&routed)?;
+    let version = request.version();
+    let routed = RoutedRequest { channel, query, headers, version, channels_max };
+    let SessionRequest { protocol, echo, since, closes_on_gap, run, wait } =
+        (selected.read)(&routed)?;
     let context = public.context.clone();
     let token = match credentials::token(headers, query) {
         Some(token) if public.context.accepts_tokens() => {
@@ -284,7 +296,7 @@ async fn start_session(
         // Without authentication a token is ignored.
         _ => None,
     };
-    let parameters = SessionParameters { protocol, token, echo, since, closes_on_gap };
+    let parameters = SessionParameters { protocol, token, echo, since, closes_on_gap, run };
     let (session, join_position) = Session::start(context, parameters).await?;
     Ok(StartedSession { session: Box::new(session), join_position, wait })
 }

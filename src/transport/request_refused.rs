@@ -179,6 +179,7 @@ impl RequestRefused {
             }
             Close::Forbidden => (StatusCode::FORBIDDEN, "forbidden", None),
             Close::Ended { .. } => (StatusCode::CONFLICT, Code::Ended.as_str(), None),
+            Close::RunCut => (StatusCode::NOT_FOUND, Code::NotFound.as_str(), None),
             Close::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", again),
             Close::Protocol(_) => (StatusCode::BAD_REQUEST, "bad_request", None),
             Close::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),

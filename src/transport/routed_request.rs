@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::time::Duration;
 
-use hyper::HeaderMap;
+use hyper::{HeaderMap, Version};
 use percent_encoding::percent_decode_str;
 
 use super::request_refused::RequestRefused;
 use crate::http::{self, Parameter, Query, Repeated};
 use crate::protocol::Protocol;
 use crate::publication::{Channel, InvalidCount, InvalidStart, Position, ReplayStart, Traceparent};
+use crate::session::RunWanted;
 
 /// Most bytes of a request's head; a longer one is answered with 431.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -21,6 +22,7 @@ pub struct RoutedRequest<'a> {
     pub channel: Option<&'a str>,
     pub query: Query<'a>,
     pub headers: &'a HeaderMap,
+    pub version: Version,
     /// `session.channels_max`.
     pub channels_max: usize,
 }
@@ -34,6 +36,8 @@ pub struct SessionRequest {
     pub since: Vec<Option<ReplayStart>>,
     /// Whether a gap closes it.
     pub closes_on_gap: bool,
+    /// Some: it follows the run on its channel, and is refused if there is none.
+    pub run: Option<RunWanted>,
     /// How long a poll waits. Zero for all other requests.
     pub wait: Duration,
 }
@@ -45,6 +49,7 @@ impl SessionRequest {
             echo: true,
             since: Vec::new(),
             closes_on_gap: false,
+            run: None,
             wait: Duration::ZERO,
         }
     }
@@ -122,6 +127,12 @@ impl RoutedRequest<'_> {
     pub fn traceparent(&self) -> Option<Traceparent> {
         http::traceparent(self.headers)
     }
+}
+
+/// Whether a response to such a request may have the chunked transfer coding, with which the client can tell a complete
+/// body from one that broke off (RFC 9112 section 7.1). HTTP/2 needs none.
+pub fn has_chunks(version: Version) -> bool {
+    version == Version::HTTP_11
 }
 
 /// A channel's name, percent-encoded. Fails with what is wrong with it.

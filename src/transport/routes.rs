@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::request_refused::RequestRefused;
-use super::routed_request::{HEAD_BYTES_MAX, RoutedRequest, SessionRequest, position};
+use super::routed_request::{HEAD_BYTES_MAX, RoutedRequest, SessionRequest, has_chunks, position};
 use crate::http::Parameter;
 use crate::protocol::{
-    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Protocol, http, json,
+    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Protocol, ai, http, json,
     plain, sse,
 };
 use crate::publication::{PayloadKind, Publication, ReplayStart};
+use crate::session::RunWanted;
 use crate::settings::read_duration;
 use crate::telemetry::ShortRequest;
 
@@ -25,7 +26,7 @@ const RESUME_BYTES_MAX: usize = HEAD_BYTES_MAX - (3 << 10);
 
 /// A path of the public listener.
 pub struct Route {
-    /// A final `{channel}` matches the rest of the path, slashes included.
+    /// `{channel}` matches all that stands between what is before and behind it, slashes included.
     pub path: &'static str,
     pub transport: Transport,
     /// The protocols of the path. The first is the default.
@@ -46,16 +47,30 @@ pub enum Transport {
     /// A WebSocket after an upgrade (RFC 6455).
     WebSocket,
     /// The body of an HTTP response that continues until one side ends it.
-    Response { content_type: &'static str },
+    Response {
+        content_type: &'static str,
+        /// A header of the response.
+        header: Option<(&'static str, &'static str)>,
+        /// Whether its clients reconnect by themselves, but never after an error status. Clients that do not reconnect
+        /// get an error status for each refusal, and can tell a complete body from one that broke off.
+        client_reconnects: bool,
+    },
     /// One HTTP response.
     Request(ShortRequest),
 }
+
+/// Server-Sent Events for the `EventSource` of browsers.
+const EVENT_STREAM: Transport =
+    Transport::Response { content_type: sse::CONTENT_TYPE, header: None, client_reconnects: true };
 
 pub const ROUTES: &[Route] = &[
     Route {
         path: "/ws",
         transport: Transport::WebSocket,
-        protocols: &[RouteProtocol { subprotocol: Some(json::SUBPROTOCOL), read: json }],
+        protocols: &[
+            RouteProtocol { subprotocol: Some(json::SUBPROTOCOL), read: json },
+            RouteProtocol { subprotocol: Some(ai::SUBPROTOCOL), read: ai_chat },
+        ],
     },
     Route {
         path: "/ws/{channel}",
@@ -64,13 +79,22 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         path: "/sse",
-        transport: Transport::Response { content_type: sse::CONTENT_TYPE },
+        transport: EVENT_STREAM,
         protocols: &[RouteProtocol { subprotocol: None, read: sse_channels }],
     },
     Route {
         path: "/sse/{channel}",
-        transport: Transport::Response { content_type: sse::CONTENT_TYPE },
+        transport: EVENT_STREAM,
         protocols: &[RouteProtocol { subprotocol: None, read: sse }],
+    },
+    Route {
+        path: "/ai/{channel}/stream",
+        transport: Transport::Response {
+            content_type: sse::CONTENT_TYPE,
+            header: Some(ai::HEADER),
+            client_reconnects: false,
+        },
+        protocols: &[RouteProtocol { subprotocol: None, read: ai_stream }],
     },
     Route {
         path: "/publish/{channel}",
@@ -102,8 +126,10 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The route of a path, and the channel in it, percent-encoded.
 pub fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
-    ROUTES.iter().find_map(|route| match route.path.strip_suffix("{channel}") {
-        Some(before) => Some((route, Some(path.strip_prefix(before)?))),
+    ROUTES.iter().find_map(|route| match route.path.split_once("{channel}") {
+        Some((before, behind)) => {
+            Some((route, Some(path.strip_prefix(before)?.strip_suffix(behind)?)))
+        }
         None => (route.path == path).then_some((route, None)),
     })
 }
@@ -128,6 +154,24 @@ pub fn paths() -> String {
 
 fn json(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     Ok(SessionRequest::new(json::Json))
+}
+
+fn ai_chat(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    Ok(SessionRequest::new(ai::AiChat::default()))
+}
+
+/// The run from its beginning.
+fn ai_stream(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    let run = match routed.query("ended")?.as_deref() {
+        None | Some("false") => RunWanted::Open,
+        Some("true") => RunWanted::Kept,
+        Some(_) => return Err(RequestRefused::bad_request("ended must be true or false")),
+    };
+    let (channel, is_chunked) = (routed.channel()?, has_chunks(routed.version));
+    let protocol = ai::AiStream { channel, is_chunked };
+    // The protocol says that it begins with the first publication.
+    let (since, run) = (vec![None], Some(run));
+    Ok(SessionRequest { since, run, closes_on_gap: true, ..SessionRequest::new(protocol) })
 }
 
 fn plain(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
@@ -287,6 +331,9 @@ mod tests {
         assert_eq!(found("/sse"), Some(("/sse", None)));
         assert_eq!(found("/ws/"), Some(("/ws/{channel}", Some(""))));
         assert_eq!(found("/ws/a/b%20"), Some(("/ws/{channel}", Some("a/b%20"))));
+        let run = Some(("/ai/{channel}/stream", Some("run%3A1/a")));
+        assert_eq!(found("/ai/run%3A1/a/stream"), run);
+        assert_eq!(found("/ai/run:1"), None);
         assert_eq!(found("/wsx"), None);
         assert_eq!(found("/"), None);
         assert!(is_near("/wsx") && is_near("/sse") && !is_near("/") && !is_near("/favicon.ico"));

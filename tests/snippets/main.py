@@ -28,6 +28,8 @@ DOCKER = "needs Docker and images of a registry; tests/stack.sh runs the nodes o
 LOAD = "tests/load.sh runs the scripts, and takes longer"
 RELEASE = "tests/release.sh builds and tries a release"
 MAKE = "these are the tests"
+WORKER = "publishes what a client of the AI SDK reads; tests/ai/workers.mjs runs it"
+AI_SDK = "needs the AI SDK and React; tests/ai/main.mjs runs it"
 BROWSER = "runs in a browser: "
 CLIENT = "web/client/test/readme.test.mjs runs it"
 
@@ -36,6 +38,13 @@ ELSEWHERE = {
     ("README.md", "make run     # builds and starts a node on http://127.0.0.1:8080 with demo pages; needs no Redis"): MAKE,
     ("docs/CLIENTS.md", 'import { connect } from "tidegate";'): BROWSER + "tests/browser/clients.mjs",
     ("docs/CLIENTS.md", "function follow(url, channel, load, show) {"): BROWSER + "tests/browser/clients.mjs",
+    ("docs/WORKERS.md", "import json, os, sys, threading, time"): WORKER,
+    ("docs/WORKERS.md", 'import { setTimeout as wait } from "node:timers/promises";'): WORKER,
+    ("docs/WORKERS.md", "package main"): WORKER,
+    ("docs/AI.md", "const transport = new DefaultChatTransport({"): AI_SDK,
+    ("docs/AI.md", "let wasLost = false;"): AI_SDK,
+    ("docs/AI.md", "const transport = new WebSocketChatTransport({"): AI_SDK,
+    ("docs/AI.md", "function newRun(chat) {"): AI_SDK,
     ("docs/protocol/server-sent-events.md", 'var news = new EventSource("http://127.0.0.1:8080/sse/news");'): BROWSER
     + "tests/browser/sse.mjs",
     ("web/client/README.md", 'import { connect } from "tidegate";'): CLIENT,

@@ -182,6 +182,10 @@ impl Encode for SseChannelEvents {
     fn close(close: Close) -> Option<Bytes> {
         SseEvents::close(close)
     }
+
+    fn breaks_off(_: Close) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

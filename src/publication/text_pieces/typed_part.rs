@@ -35,14 +35,18 @@ struct Typed<'a> {
     kind: Cow<'a, str>,
 }
 
+/// The type of a typed part. None: the payload is text.
+pub fn typed_part_type(payload: &[u8]) -> Option<Cow<'_, str>> {
+    if payload.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    serde_json::from_slice::<Typed<'_>>(payload).ok().map(|typed| typed.kind)
+}
+
 impl TypedPart {
     /// None: the payload is text.
     pub fn read(payload: &[u8]) -> Option<Self> {
-        if payload.trim_ascii_start().first() != Some(&b'{') {
-            return None;
-        }
-        let typed: Typed<'_> = serde_json::from_slice(payload).ok()?;
-        if !DELTA_TYPES.contains(&&*typed.kind) {
+        if !DELTA_TYPES.contains(&&*typed_part_type(payload)?) {
             return Some(Self::Other);
         }
         let delta = serde_json::from_slice::<Delta>(payload).ok();

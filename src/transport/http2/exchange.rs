@@ -27,7 +27,7 @@ use crate::transport::admitted_request;
 use crate::transport::http::attach;
 use crate::transport::request::{self, RequestOutcome};
 use crate::transport::request_body::{Http2Body, RequestBody};
-use crate::transport::response::Response as StreamedResponse;
+use crate::transport::response::{BodyEnd, Response as StreamedResponse};
 use crate::transport::run_session::run_session;
 use crate::transport::websocket::WebSocket;
 
@@ -82,7 +82,8 @@ pub async fn run(
         (RequestOutcome::Stream(response, session), Some(receive)) => {
             if let Some(stream) = begin_stream(respond, response, receive, InputEnd::Reset) {
                 let stream = attach(&session, stream, began);
-                let response = StreamedResponse::new(stream, session.format(), session.config());
+                let (format, config) = (session.format(), session.config());
+                let response = StreamedResponse::new(stream, format, BodyEnd::Stream, config);
                 start(session, response, running);
             }
         }
