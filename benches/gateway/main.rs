@@ -2,7 +2,7 @@
 //!
 //! | file | contains |
 //! | --- | --- |
-//! | `fanout` `flood` `memory` `event_streams` `publish` `history` `receive` `connect` `events` `order` `slowloris` | one measurement each |
+//! | `fanout` `flood` `memory` `event_streams` `publish` `history` `receive` `connect` `events` `order` `slowloris` `runs` | one measurement each |
 //! | `node` `redis` `floor` | the processes: the node under test, its Redis, the minimal server for comparison |
 //! | `client` `connection` `frame` `json` | the load generator |
 //! | `process` `cores` `table` | CPU and memory of a process, pinning, the table of results |
@@ -31,6 +31,7 @@ mod process;
 mod publish;
 mod receive;
 mod redis;
+mod runs;
 mod slowloris;
 mod table;
 
@@ -54,6 +55,7 @@ const MEASUREMENTS: [(&str, Measurement); 11] = [
     ("events", events::measure),
     ("order", order::measure),
     ("slowloris", slowloris::measure),
+    ("runs", runs::measure),
 ];
 
 fn main() -> ExitCode {
