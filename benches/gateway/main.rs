@@ -43,7 +43,7 @@ use crate::table::{Length, Table};
 
 type Measurement = fn(Length, &mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 11] = [
+const MEASUREMENTS: [(&str, Measurement); 12] = [
     ("fanout", fanout::measure),
     ("flood", flood::measure),
     ("memory", memory::measure),

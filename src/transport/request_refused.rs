@@ -55,7 +55,7 @@ impl RequestRefused {
 
     /// `paths`: the existing paths.
     pub fn not_found(path: &str, paths: &str) -> Self {
-        let verdict = match path {
+        let which = match path {
             "/metrics" | "/healthz" | "/readyz" => INTERNAL,
             path if path.starts_with("/api/") => INTERNAL,
             _ => "this is none of them",
@@ -64,7 +64,7 @@ impl RequestRefused {
             status: StatusCode::NOT_FOUND,
             code: "not_found",
             about: Some(clipped(path)),
-            ..Self::bad_request(format!("the paths are {paths}, and {verdict}"))
+            ..Self::bad_request(format!("the paths are {paths}, and {which}"))
         }
     }
 

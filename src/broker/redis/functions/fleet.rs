@@ -126,9 +126,9 @@ impl LibraryFleet {
         }
     }
 
-    /// Whether the rules, and when they take effect, are those of the other, whoever installed them
-    /// and whichever histories have begun again since.
-    pub fn has_same_course(&self, other: &Self) -> bool {
+    /// Whether the rules, and when they take effect, are those of the other, regardless of the node that installed them
+    /// and regardless of which histories have begun again since.
+    pub fn takes_effect_as(&self, other: &Self) -> bool {
         let before = |it: &Self| it.before.as_ref().map(|before| before.rules.clone());
         self.rules == other.rules && self.from == other.from && before(self) == before(other)
     }

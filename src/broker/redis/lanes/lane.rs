@@ -10,9 +10,9 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value};
 use tokio::sync::{Notify, watch};
 
-use super::in_flight::InFlight;
 use super::slot_owners::{NO_LANE, SlotOwners};
 use super::slot_queues::SlotQueues;
+use super::unanswered_batches::UnansweredBatches;
 use crate::broker::redis::connection::cause::Cause;
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::pool::{Pool, QueryError, bounded};
@@ -49,7 +49,7 @@ pub struct Lane {
     pub secret: Live<Option<Secret>>,
     /// Notified when the server is no longer a master, so the subscribed connection has to end too.
     pub demoted: Notify,
-    pub in_flight: InFlight,
+    pub in_flight: UnansweredBatches,
     /// Pending changes of the master's rules.
     pub rule_changes: RuleChanges,
     pool: Pool,
@@ -84,7 +84,7 @@ impl Lane {
             link,
             secret: Live::default(),
             demoted: Notify::new(),
-            in_flight: InFlight::default(),
+            in_flight: UnansweredBatches::default(),
             rule_changes: RuleChanges::default(),
             retired: watch::Sender::new(false),
             topology_refresh: shared.topology_refresh.clone(),

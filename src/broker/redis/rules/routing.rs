@@ -76,7 +76,7 @@ impl MasterRules {
     fn learn(&mut self, read: RulesRead, found: &Found) -> Option<PendingRules> {
         let change = pending_change(self.fleet.as_ref(), found);
         match (&self.fleet, &found.fleet) {
-            (Some(known), Some(fleet)) if known.has_same_course(fleet) => {}
+            (Some(known), Some(fleet)) if known.takes_effect_as(fleet) => {}
             (Some(known), Some(fleet)) if fleet.continues(known) => self.unsettle(fleet.from),
             (_, Some(_)) => self.unsettle(0),
             (_, None) => {}

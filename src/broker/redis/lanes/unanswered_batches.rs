@@ -8,20 +8,20 @@ use tokio::sync::{Mutex, MutexGuard};
 const NONE: u64 = u64::MAX;
 
 /// The publications in flight to one master, which are sent in batches, one at a time.
-pub struct InFlight {
+pub struct UnansweredBatches {
     batch: Mutex<()>,
     /// The lowest number that an unanswered publication may have in
     /// [`PlainPublishes`](crate::broker::redis::rules::bypassed_history::PlainPublishes).
     oldest: AtomicU64,
 }
 
-impl Default for InFlight {
+impl Default for UnansweredBatches {
     fn default() -> Self {
         Self { batch: Mutex::default(), oldest: AtomicU64::new(NONE) }
     }
 }
 
-impl InFlight {
+impl UnansweredBatches {
     /// Waits until no publication is in flight, and lets no batch begin while the guard is held.
     pub async fn lock(&self) -> MutexGuard<'_, ()> {
         self.batch.lock().await
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn the_publications_of_a_lost_connection_stay_unanswered_until_a_later_batch_is_answered() {
-        let in_flight = InFlight::default();
+        let in_flight = UnansweredBatches::default();
         assert_eq!(in_flight.unanswered_since(3), 3);
         in_flight.begin(1);
         in_flight.begin(2);
