@@ -30,8 +30,9 @@ pub const RULES_MAX: usize = 1000;
 pub const LUA_DEPTH_MAX: u32 = 2;
 
 /// The rules of the demo pages' channels, for a node without rules whose broker is in its own memory. Only the newest
-/// of `demo:live:` matters (prices, cursors, positions in a game); the others keep history and presence.
-pub const DEMO_RULES: &str = r#"[{ pattern = "demo:live:**", delivery = "latest" }, { pattern = "demo:**", history = { size = 500, age = "1d" }, presence = true }]"#;
+/// of `demo:live:` matters (prices, cursors, positions in a game); `demo:run:` are answers; the others keep history and
+/// presence.
+pub const DEMO_RULES: &str = r#"[{ pattern = "demo:live:**", delivery = "latest" }, { pattern = "demo:run:**", history = { size = 5000, age = "1d" }, run = { lease = "10s", merge = "text", control = "demo:control:{name}" } }, { pattern = "demo:**", history = { size = 500, age = "1d" }, presence = true }]"#;
 
 /// The origin of [`DEMO_RULES`].
 pub const BUILT_IN: &str = "built in for the demo pages, because no rules are set";
@@ -143,9 +144,8 @@ impl Rules {
         let given = (RawValue::Text(DEMO_RULES.to_owned()), BUILT_IN.to_owned());
         let given = BTreeMap::from([("rules".to_owned(), given)]);
         let read = Self::read(&mut Settings::new(given, Vec::new()), tokens).current();
-        let rules = read.rules.clone();
         let otherwise = none.otherwise;
-        Self(Live::new(RuleTable { rules, otherwise, is_built_in: true, has_control: false }))
+        Self(Live::new(RuleTable { otherwise, is_built_in: true, ..RuleTable::clone(&read) }))
     }
 
     /// The rules of a configuration's text.

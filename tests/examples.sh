@@ -132,6 +132,20 @@ prints inbox "reading inbox:ada"
 curl -sf -o /dev/null -d 'your ship is in' "http://127.0.0.1:${ports[b-internal]}/api/publish/inbox:ada"
 prints inbox "your ship is in"
 
+# The demo's node: in memory, with its built-in rules.
+example assistant.mjs
+demo=$(free_port) demo_internal=$(free_port)
+"$binary" --set server.listen=127.0.0.1:"$demo" --set internal.listen=127.0.0.1:"$demo_internal" 2>>"$scratch/node-demo.log" &
+children[node-demo]=$!
+until_ok "$binary" health --ready --set internal.listen=127.0.0.1:"$demo_internal"
+start assistant node examples/assistant.mjs http://127.0.0.1:"$demo"
+prints assistant "waiting for questions"
+ended() { curl -sf "http://127.0.0.1:$demo/history/demo:run:one" | grep -F '"ended":"done"' >"$scratch/answer"; }
+asked() { curl -sf -o /dev/null -d '{"run":"one","text":"Low tide?"}' "http://127.0.0.1:$demo/publish/demo:assistant"; }
+asked
+until_ok ended
+grep -qF 'Low ' "$scratch/answer" || { echo "the answer does not quote the question"; cat "$scratch/answer"; exit 1; }
+
 for file in examples/*.{mjs,py}; do
   [[ " ${names[*]} " = *" ${file#examples/} "* ]] || { echo "$file is not run here"; exit 1; }
 done

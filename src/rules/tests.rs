@@ -143,6 +143,8 @@ fn the_demo_rules_keep_history_of_the_demo_channels_and_change_no_access() {
         assert!(demo.current().is_built_in() && !none.current().is_built_in());
         assert!(demo.of("demo:chat:1").history.is_some() && demo.of("demo:chat:1").presence);
         assert_eq!(demo.of("demo:live:x").delivery, Delivery::Latest);
+        let control = demo.control(&Channel::new("demo:run:1").unwrap());
+        assert_eq!(control, Some(Ok(Channel::new("demo:control:demo:run:1").unwrap())));
         for channel in ["demo:chat:1", "demo:live:x", "chat:1"] {
             let access = |rules: &Rules| (rules.of(channel).subscribe, rules.of(channel).publish);
             assert_eq!(access(&demo), access(&none), "{channel}");

@@ -7,6 +7,8 @@
 // The first node has its default settings. The others share a Redis and have the rules of the demo pages. CHROMIUM selects
 // another browser than /usr/bin/chromium. Exit code 0: all checks passed; 1: a check failed.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import axe from 'axe-core';
 import { checks, equal, launch, shows, state, text } from './pages.mjs';
@@ -14,7 +16,7 @@ import { checks, equal, launch, shows, state, text } from './pages.mjs';
 const [node, nodeA, nodeB] = process.argv.slice(2).map((url) => url.replace(/\/$/, ''));
 if (!nodeB) { console.error('usage: node demo.mjs URL_OF_NODE URL_OF_NODE_A URL_OF_NODE_B'); process.exit(1); }
 
-const ALL = ['/', '/demo/chat', '/demo/ticker', '/demo/board', '/demo/notes', '/demo/notify', '/demo/devices', '/demo/game', '/demo/inspector'];
+const ALL = ['/', '/demo/chat', '/demo/ticker', '/demo/board', '/demo/notes', '/demo/notify', '/demo/devices', '/demo/game', '/demo/assistant', '/demo/inspector'];
 const PHONE = { width: 390, height: 844 };
 // make run and make test bundle it before they build.
 const hasYjs = fs.existsSync(new URL('../../target/demo/yjs.js', import.meta.url));
@@ -246,6 +248,39 @@ try {
     await Promise.all([a.close(), b.close()]);
   });
 
+  await check('assistant: an answer shows in windows of two nodes, late and reloaded ones too, is stopped from one, and ends with its worker', async () => {
+    const script = new URL('../../examples/assistant.mjs', import.meta.url).pathname;
+    const worker = spawn(process.execPath, [script, nodeA], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = once(worker, 'exit');
+    try {
+      await once(worker.stdout, 'data');
+      const [a, b] = [await open(`${nodeA}/demo/assistant`), await open(`${nodeB}/demo/assistant`)];
+      const [newest, answer, status] = ['#list li:first-child', '#list li:first-child .answer', '#list li:first-child .status'];
+      const ask = async (question) => {
+        await a.getByLabel('Ask the fake model').fill(question);
+        await a.getByRole('button', { name: 'Ask', exact: true }).click();
+        for (const page of [a, b]) await text(page, answer, new RegExp(`You asked: ${question}`));
+      };
+      const same = async () => equal(await b.locator(answer).textContent(), await a.locator(answer).textContent(), 'the answer in the other window');
+      await ask('Is it low tide');
+      await b.reload();                        // in the middle of the answer
+      for (const page of [a, b]) await text(page, status, 'answered');
+      await same();
+      equal((await a.locator(answer).textContent()).match(/You asked/g).length, 3, 'parts of the answer');
+      await ask('Is it high tide');
+      await b.locator(newest).getByRole('button', { name: /Stop/ }).click();
+      for (const page of [a, b]) await text(page, status, 'stopped');
+      await same();
+      await ask('Are you there');
+      worker.kill('SIGKILL');
+      await ended;
+      for (const page of [a, b]) await page.locator(`${newest}[data-ended=abandoned]`).waitFor({ timeout: 30_000 });   // the lease
+      await same();
+      await Promise.all([a.close(), b.close()]);
+    } finally {
+      worker.kill('SIGKILL');
+    }
+  });
   await check('inspector: each transport shows frames, positions and latency', async () => {
     const page = await open(`${node}/demo/inspector#demo:inspected:${Date.now()}`);
     const toggle = (name) => page.getByRole('button', { name, exact: true }).click();

@@ -6,7 +6,8 @@
 // NODE is fresh, has its default settings and was built with Yjs. NODE_A and NODE_B share that Redis, with the default prefix and the rules
 // of docs/DEMO.md. It needs redis-cli. CHROMIUM selects another browser than /usr/bin/chromium.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { launch, shows, state, text } from './pages.mjs';
@@ -145,6 +146,22 @@ const ACTS = {
     await a.waitForTimeout(1300);
     await a.keyboard.up('ArrowRight');
     await a.evaluate(() => document.activeElement.blur());
+  },
+  async assistant(a, b) {
+    const worker = spawn(process.execPath, [new URL('../../examples/assistant.mjs', import.meta.url).pathname, node], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      await once(worker.stdout, 'data');
+      for (const question of ['What does a tide gate do?', 'When is high tide?', 'Where does the water go?']) {
+        await b.getByLabel('Ask the fake model').fill(question);
+        await b.getByRole('button', { name: 'Ask', exact: true }).click();
+        await shows(a, `You asked: ${question}`);
+        if (question.startsWith('When')) await a.getByRole('button', { name: /Stop/ }).first().click();
+        if (!question.startsWith('Where')) await text(a, '#list li:first-child .status', /answered|stopped/);
+      }
+      await a.waitForTimeout(700);
+    } finally {
+      setTimeout(() => worker.kill(), 5000).unref();
+    }
   },
   async inspector(a) {
     await a.getByRole('button', { name: 'Connect', exact: true }).click();

@@ -25,6 +25,7 @@ pub const FILES: &[(&str, &str, &[u8])] = &[
     ("/demo/notify", HTML, demo!("notify.html")),
     ("/demo/devices", HTML, demo!("devices.html")),
     ("/demo/game", HTML, demo!("game.html")),
+    ("/demo/assistant", HTML, demo!("assistant.html")),
     ("/demo/inspector", HTML, demo!("inspector.html")),
     ("/demo/demo.css", CSS, demo!("demo.css")),
     ("/demo/icon.svg", SVG, demo!("icon.svg")),
@@ -42,5 +43,6 @@ pub const FILES: &[(&str, &str, &[u8])] = &[
     ("/demo/notify.js", SCRIPT, demo!("notify.js")),
     ("/demo/devices.js", SCRIPT, demo!("devices.js")),
     ("/demo/game.js", SCRIPT, demo!("game.js")),
+    ("/demo/assistant.js", SCRIPT, demo!("assistant.js")),
     ("/demo/inspector.js", SCRIPT, demo!("inspector.js")),
 ];

@@ -29,7 +29,7 @@ session:
 
 const LIST: &str = r#"[{pattern="chat:*",history={size=200,age="10m"},presence=true},{pattern="prices:**",delivery="latest"}]"#;
 
-const LINES: [&str; 14] = [
+const LINES: [&str; 24] = [
     "pattern = \"chat:*\"",
     "subscribe = \"anyone\"",
     "publish = \"anyone\"",
@@ -37,6 +37,11 @@ const LINES: [&str; 14] = [
     "history.age = \"10m\"",
     "presence = true",
     "delivery = \"every\"",
+    "# run.lease is not set",
+    "# run.merge is not set",
+    "# run.rollup is not set",
+    "# run.control is not set",
+    "events = false",
     "pattern = \"prices:**\"",
     "subscribe = \"anyone\"",
     "publish = \"anyone\"",
@@ -44,6 +49,11 @@ const LINES: [&str; 14] = [
     "# history.age is not set",
     "presence = false",
     "delivery = \"latest\"",
+    "# run.lease is not set",
+    "# run.merge is not set",
+    "# run.rollup is not set",
+    "# run.control is not set",
+    "events = false",
 ];
 
 /// The lines of the rules, which `check` prints last, without their sources.

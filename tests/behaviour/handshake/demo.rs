@@ -48,9 +48,19 @@ async fn a_demo_file_that_the_browser_has_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn the_index_of_the_demo_has_three_paths() {
+    let node = Node::standalone(&[]).await;
+    let index = http::get(node.public, "/").await;
+    for path in ["/demo", "/demo/"] {
+        let same = http::get(node.public, path).await;
+        assert_eq!((same.status, same.text()), (200, index.text()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn other_paths_and_methods_of_the_demo_are_refused() {
     let node = Node::standalone(&[]).await;
-    for path in ["/demo", "/demo/", "/demo/nothing", "/demo/../demo/chat", "/demo.html"] {
+    for path in ["/demo/nothing", "/demo/../demo/chat", "/demo.html"] {
         assert_eq!(http::get(node.public, path).await.status, 404, "{path}");
     }
     let posted = http::request(node.public, "POST", "/demo/chat", &[], b"").await;
@@ -109,7 +119,7 @@ async fn explained(settings: &[&str], channel: &str) -> String {
 async fn without_rules_a_node_with_demo_and_memory_broker_has_built_in_rules_for_the_demo_channels()
 {
     let kept = explained(&[], "demo:chat:harbour").await;
-    for line in ["rules[1] \"demo:**\", built in for the demo pages", "500 publications", "is kept"]
+    for line in ["rules[2] \"demo:**\", built in for the demo pages", "500 publications", "is kept"]
     {
         assert!(kept.contains(line), "{kept}");
     }
