@@ -115,10 +115,13 @@ export function createSubscriptions(connection: () => Connection, requests: Requ
         // `history` knows no "first".
         if (since == "first") since = beginningOf((await read({ limit: 1 })).position);
         const answer = await read({ since, limit: last ?? bounds.HISTORY_LIMIT });
-        if (answer.recovered === false) subscriber.emit("gap", { reason: "not_recovered" });
         const past = answer.publications.filter(({ position }: Wire) => end && !isNew(position, end, true));
+        const isLast = !answer.more || last || past.length < answer.publications.length;
+        // Where another history has begun meanwhile, this one does not reach `end`.
+        const misses = isLast && since && end && ![since, past.at(-1)?.position, answer.position].includes(end);
+        if (answer.recovered === false || misses) subscriber.emit("gap", { reason: "not_recovered" });
         past.forEach((each: Wire) => subscriber.deliverPast(decode(channel, each)));
-        if (!answer.more || last || past.length < answer.publications.length) break;
+        if (isLast) break;
         since = answer.position;
       } catch (error) {
         const { code, temporary } = error as TidegateError;

@@ -134,6 +134,24 @@ describe("close codes", { concurrency: 8 }, () => {
     client.close();
   });
 
+  test("a subscription that joins another is told a gap first when the history that it asked for is gone", async () => {
+    const server = await startServer(({ send, command: { type, id, channels, channel } }) => {
+      const publication = (position) => ({ data: position, position });
+      if (type == "subscribe") send({ type: "subscribed", id, channel: Object.keys(channels)[0], position: "1-2" });
+      if (type != "history") return;
+      // Published before the server lost the history, and another one began.
+      send({ type: "publication", channel, ...publication("1-3") });
+      send({ type: "history", id, channel, publications: ["2-1", "2-2"].map(publication), position: "2-2", recovered: true });
+    });
+    const client = connect(server.url);
+    const first = journal(client.subscribe("chat:1"));
+    await first.until("subscribed");
+    const joined = journal(client.subscribe("chat:1", { since: "first" }));
+    await joined.until("publication");
+    assert.deepEqual(joined.entries.map(({ event, value }) => value.data ?? event), ["subscribed", "gap", "1-3"]);
+    client.close();
+  });
+
   test("a subscription that wants nothing of the past gets none of it beside one that does, whoever was first", async () => {
     const server = await startServer(({ send, command: { type, id, channels, channel } }) => {
       const publication = (position) => ({ data: position, position });
