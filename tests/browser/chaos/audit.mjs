@@ -130,6 +130,8 @@ function auditSubscription({ options, channel, entries }, publications, { keeps,
       if (entry.position) publication.positions.add(entry.position);
       publication.receivedAt ??= at;
     }
+    // The node that it was sent to first may publish it behind those sent to another one; its publisher was told that this is unknown.
+    if (!keeps && n < last.get(from)?.n && publication?.code === 'unknown_outcome') continue;
     if (keeps) {
       position = auditPosition(entry, position, gap, options, find);
     } else {

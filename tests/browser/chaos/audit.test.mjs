@@ -65,6 +65,13 @@ test('a publication that was received although it was rejected as forbidden, and
   assert.deepEqual(kinds(rejected('unavailable'), received), []);
 });
 
+test('a publication without history that comes late, after its publisher was told that its outcome is unknown', () => {
+  const unknown = [{ kind: 'publish', id: 2, channel: 'live', n: 2, at: 10 }, { kind: 'rejected', id: 2, code: 'unknown_outcome' }];
+  const sent = [...published(1, 'live'), ...unknown, ...published(3, 'live')];
+  assert.deepEqual(kinds(sent, [...subscribed('live'), got(1), got(3), got(2)]), []);
+  assert.deepEqual(kinds(sent, [...subscribed('live'), got(1), got(3), got(2), got(2)]), ['Twice']);
+});
+
 test('a gap on a channel with a complete history, if Redis loses nothing', () => {
   const journal = [...subscribed('kept', 'e-0'), gap];
   assert.deepEqual(kinds([], journal, { durable: true }), ['NeedlessGap']);
