@@ -60,7 +60,7 @@ export function audit({ channels, journals, durable, redisFailed = false }) {
       auditSubscription(subscription, publications, { keeps, durable, isOrdered: !keeps || !redisFailed }, find);
     }
   }
-  auditPublications(publications, channels, findings);
+  auditPublications(publications, { channels, durable }, findings);
   return findings;
 }
 
@@ -187,13 +187,15 @@ function auditAcknowledged(entries, channel, publications, received, find) {
   }
 }
 
-function auditPublications(publications, channels, findings) {
+function auditPublications(publications, { channels, durable }, findings) {
   for (const { channel, from, n, at, outcome, code, position, positions, receivedAt, settledAt } of publications.values()) {
     const find = (kind, text) => findings.push({ kind, who: from, channel, at, text });
     const told = [...positions];
     const epochs = new Set(told.map((it) => parse(it)[0]));
     if (told.length > epochs.size) find('Doubled', `publication ${n} is at ${told.join(' and ')}`);
-    if (outcome === 'acknowledged' && channels[channel] && told.length && !positions.has(position)) {
+    // A Redis that lost its history stores it again, perhaps behind a gap for everybody.
+    const isComparable = durable || !position || epochs.has(parse(position)[0]);
+    if (outcome === 'acknowledged' && channels[channel] && told.length && isComparable && !positions.has(position)) {
       find('WrongPosition', `publication ${n} is at ${told}, acknowledged at ${position}`);
     }
     if (outcome === 'rejected' && receivedAt !== undefined && NOT_PUBLISHED.includes(code)) find('Phantom', `publication ${n}, ${code}`);

@@ -43,6 +43,7 @@ const CASES = [
   ['received twice without history', threeLive, [...subscribed('live'), got(1), got(2), got(2), got(3)], ['Twice']],
   ['published twice', three, [...subscribed('kept', 'e-0'), got(1, 'e-1'), got(2, 'e-2'), got(3, 'e-3'), got(2, 'e-4')], ['Twice', 'Disorder', 'Doubled']],
   ['published again after Redis lost its history', three, [...subscribed('kept', 'd-0'), got(1, 'd-1'), got(2, 'd-2'), gap, got(1, 'e-1'), got(2, 'e-2'), got(3, 'e-3')], []],
+  ['stored again after Redis lost its history, behind a gap', published(1, 'kept', 'f-1'), [...subscribed('kept', 'e-0'), got(1, 'e-1', 11), gap], []],
   ['in another order', threeLive, [...subscribed('live'), got(1), got(3), got(2)], ['Loss', 'Disorder']],
   ['after unsubscribe', three, [...subscribed('kept', 'e-0'), got(1, 'e-1'), { kind: 'unsubscribe', sub: 1 }, got(2, 'e-2')], ['Stray']],
   ['another position than acknowledged', three, [...subscribed('kept', 'e-1'), got(1, 'e-2'), got(2, 'e-3'), got(3, 'e-4')], ['WrongPosition']],
