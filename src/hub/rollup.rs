@@ -168,53 +168,53 @@ mod tests {
 
     #[test]
     fn the_first_text_leaves_at_once_and_the_others_together_after_the_interval() {
-        let (mut rollup, nobody) = (Rollup::new(INTERVAL), Subscribers::default());
+        let (mut rollup, empty) = (Rollup::new(INTERVAL), Subscribers::default());
         let begin = Instant::now();
-        assert_eq!(rollup.add(token(1), &nobody, begin), RollupStep::Deliver);
+        assert_eq!(rollup.add(token(1), &empty, begin), RollupStep::Deliver);
         assert_eq!(drain(&mut rollup, begin), (vec!["1,".to_owned()], RollupStep::Nothing));
-        assert_eq!(rollup.add(token(2), &nobody, begin), RollupStep::Arm(begin + INTERVAL));
-        assert_eq!(rollup.add(token(3), &nobody, begin), RollupStep::Nothing);
+        assert_eq!(rollup.add(token(2), &empty, begin), RollupStep::Arm(begin + INTERVAL));
+        assert_eq!(rollup.add(token(3), &empty, begin), RollupStep::Nothing);
         assert_eq!(rollup.open_after(), Some(Position { epoch: 7, seq: 1 }));
-        assert_eq!(rollup.due(&nobody), RollupStep::Deliver);
+        assert_eq!(rollup.due(&empty), RollupStep::Deliver);
         assert_eq!(drain(&mut rollup, begin).0, ["2,3,"]);
         assert!(rollup.is_idle());
     }
 
     #[test]
     fn a_text_that_arrives_during_a_delivery_is_left_to_the_task_that_delivers() {
-        let (mut rollup, nobody) = (Rollup::new(INTERVAL), Subscribers::default());
+        let (mut rollup, empty) = (Rollup::new(INTERVAL), Subscribers::default());
         let begin = Instant::now();
-        assert_eq!(rollup.add(token(1), &nobody, begin), RollupStep::Deliver);
+        assert_eq!(rollup.add(token(1), &empty, begin), RollupStep::Deliver);
         assert!(rollup.take(begin).is_ok());
         let later = begin + INTERVAL * 2;
-        assert_eq!(rollup.add(token(2), &nobody, later), RollupStep::Nothing);
-        assert_eq!(rollup.due(&nobody), RollupStep::Nothing);
+        assert_eq!(rollup.add(token(2), &empty, later), RollupStep::Nothing);
+        assert_eq!(rollup.due(&empty), RollupStep::Nothing);
         assert_eq!(rollup.take(later).err(), Some(RollupStep::Arm(later + INTERVAL)));
-        assert_eq!(rollup.due(&nobody), RollupStep::Deliver);
+        assert_eq!(rollup.due(&empty), RollupStep::Deliver);
         assert_eq!(drain(&mut rollup, later).0, ["2,"]);
     }
 
     #[test]
     fn a_gap_stays_between_the_texts_before_and_after_it() {
-        let (mut rollup, nobody) = (Rollup::new(INTERVAL), Subscribers::default());
+        let (mut rollup, empty) = (Rollup::new(INTERVAL), Subscribers::default());
         let begin = Instant::now();
-        assert_eq!(rollup.add(token(1), &nobody, begin), RollupStep::Deliver);
+        assert_eq!(rollup.add(token(1), &empty, begin), RollupStep::Deliver);
         for event in [token(2), ChannelEvent::Gap("lost"), token(3)] {
-            assert_eq!(rollup.add(event, &nobody, begin), RollupStep::Nothing);
+            assert_eq!(rollup.add(event, &empty, begin), RollupStep::Nothing);
         }
         assert_eq!(drain(&mut rollup, begin).0, ["1,", "2,", "lost"]);
-        assert_eq!(rollup.due(&nobody), RollupStep::Deliver);
+        assert_eq!(rollup.due(&empty), RollupStep::Deliver);
         assert_eq!(drain(&mut rollup, begin).0, ["3,"]);
     }
 
     #[test]
     fn many_complete_pieces_do_not_wait_for_the_interval() {
-        let (mut rollup, nobody) = (Rollup::new(INTERVAL), Subscribers::default());
+        let (mut rollup, empty) = (Rollup::new(INTERVAL), Subscribers::default());
         let begin = Instant::now();
-        assert_eq!(rollup.add(token(1), &nobody, begin), RollupStep::Deliver);
+        assert_eq!(rollup.add(token(1), &empty, begin), RollupStep::Deliver);
         assert_eq!(drain(&mut rollup, begin).1, RollupStep::Nothing);
         let mut steps =
-            (1..=READY_MAX).map(|_| rollup.add(ChannelEvent::Gap("lost"), &nobody, begin));
+            (1..=READY_MAX).map(|_| rollup.add(ChannelEvent::Gap("lost"), &empty, begin));
         assert_eq!(steps.next(), Some(RollupStep::Arm(begin + INTERVAL)));
         assert_eq!(steps.last(), Some(RollupStep::Deliver));
     }

@@ -193,7 +193,7 @@ function auditPublications(publications, { channels, durable }, findings) {
     const told = [...positions];
     const epochs = new Set(told.map((it) => parse(it)[0]));
     if (told.length > epochs.size) find('Doubled', `publication ${n} is at ${told.join(' and ')}`);
-    // A Redis that lost its history stores it again, perhaps behind a gap for everybody.
+    // A Redis that lost its history stores it again, perhaps behind a gap for all subscribers.
     const isComparable = durable || !position || epochs.has(parse(position)[0]);
     if (outcome === 'acknowledged' && channels[channel] && told.length && isComparable && !positions.has(position)) {
       find('WrongPosition', `publication ${n} is at ${told}, acknowledged at ${position}`);
