@@ -11,7 +11,8 @@ use super::channel_event::ChannelEvent;
 use super::subscribers::{Snapshot, Subscribers};
 use crate::publication::{Piece, Position, TextPieces};
 
-/// Most complete pieces that wait for the interval's end.
+/// Most complete pieces that are ready before they are delivered. While another task delivers, one delivery's time
+/// may add to them.
 const READY_MAX: usize = 32;
 
 /// What to deliver.
@@ -37,6 +38,9 @@ pub struct Rollup {
     pieces: TextPieces,
     ready: VecDeque<(RollupItem, Snapshot)>,
     is_delivering: bool,
+    /// More is ready than may be: the task that delivers leaves it to the one that adds, which is then as slow as the
+    /// deliveries.
+    is_behind: bool,
     is_armed: bool,
     delivered_at: Option<Instant>,
 }
@@ -73,6 +77,7 @@ impl Rollup {
             }
         }
         if self.is_delivering {
+            self.is_behind |= self.ready.len() >= READY_MAX;
             return RollupStep::Nothing;
         }
         let due_at = self.delivered_at.map_or(now, |at| at + self.interval);
@@ -107,6 +112,11 @@ impl Rollup {
     /// The next to deliver, and whether more follows at once. None: the delivery has ended, and the caller takes
     /// the step.
     pub fn take(&mut self, now: Instant) -> Result<(RollupItem, Snapshot, bool), RollupStep> {
+        if std::mem::take(&mut self.is_behind) && !self.ready.is_empty() {
+            self.is_delivering = false;
+            // Nothing may be added any more.
+            return Err(self.arm(now));
+        }
         if let Some((next, subscribers)) = self.ready.pop_front() {
             return Ok((next, subscribers, !self.ready.is_empty()));
         }
@@ -119,8 +129,13 @@ impl Rollup {
         })
     }
 
+    /// Whether the channel's rule no longer joins publications, and all of them are delivered.
+    pub fn is_over(&self) -> bool {
+        self.interval.is_zero() && self.is_idle()
+    }
+
     /// Whether nothing waits and nothing is being delivered.
-    pub fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.pieces.is_empty() && self.ready.is_empty() && !self.is_delivering && !self.is_armed
     }
 
@@ -205,6 +220,33 @@ mod tests {
         assert_eq!(drain(&mut rollup, begin).0, ["1,", "2,", "lost"]);
         assert_eq!(rollup.due(&empty), RollupStep::Deliver);
         assert_eq!(drain(&mut rollup, begin).0, ["3,"]);
+    }
+
+    #[test]
+    fn a_task_that_delivers_leaves_too_many_pieces_to_the_one_that_adds() {
+        let (mut rollup, empty) = (Rollup::new(INTERVAL), Subscribers::default());
+        let begin = Instant::now();
+        assert_eq!(rollup.add(token(1), &empty, begin), RollupStep::Deliver);
+        for _ in 0..READY_MAX {
+            let gap = ChannelEvent::Gap("lost");
+            assert_eq!(rollup.add(gap, &empty, begin), RollupStep::Nothing);
+        }
+        assert_eq!(rollup.take(begin).err(), Some(RollupStep::Arm(begin)));
+        assert_eq!(rollup.add(token(2), &empty, begin), RollupStep::Deliver);
+        assert_eq!(rollup.due(&empty), RollupStep::Nothing);
+        let (texts, step) = drain(&mut rollup, begin);
+        assert_eq!((texts.len(), step), (READY_MAX + 2, RollupStep::Nothing));
+    }
+
+    #[test]
+    fn a_rollup_is_over_once_its_interval_is_zero_and_all_texts_are_delivered() {
+        let (mut rollup, empty) = (Rollup::new(INTERVAL), Subscribers::default());
+        let begin = Instant::now();
+        assert_eq!(rollup.add(token(1), &empty, begin), RollupStep::Deliver);
+        rollup.set_interval(Duration::ZERO);
+        assert!(!rollup.is_over());
+        assert_eq!(drain(&mut rollup, begin).0, ["1,"]);
+        assert!(rollup.is_over());
     }
 
     #[test]

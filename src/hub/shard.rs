@@ -71,9 +71,14 @@ impl ChannelEntry {
             (None, Some(interval)) => self.rollup = Some(Box::new(Rollup::new(interval))),
             (Some(rollup), interval) => {
                 rollup.set_interval(interval.unwrap_or_default());
-                self.rollup.take_if(|rollup| interval.is_none() && rollup.is_idle());
+                self.drop_rollup();
             }
         }
+    }
+
+    /// Drops the rollup of a channel whose publications are no longer joined, once all are delivered.
+    fn drop_rollup(&mut self) {
+        self.rollup.take_if(|rollup| rollup.is_over());
     }
 
     /// Drops the cursor of a channel that keeps no history any more, once nothing is held. A later cursor
@@ -102,6 +107,7 @@ impl ChannelShard {
     pub fn lock_channel(&mut self, channel: &str) -> Option<LockedChannel<'_>> {
         let entry = self.channels.get_mut(channel)?;
         entry.drop_cursor();
+        entry.drop_rollup();
         let ChannelEntry { subscribers, delivery, cursor, last_position, rollup, .. } = entry;
         let (cursor, rollup) = (cursor.as_deref_mut(), rollup.as_deref_mut());
         let (delivery, traffic) = (*delivery, &mut self.traffic);

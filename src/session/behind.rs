@@ -28,6 +28,11 @@ impl CatchingUp {
         self.0.push(Behind { subscription, interest });
     }
 
+    /// Forgets those whose subscription has ended.
+    pub fn retain(&mut self, is_subscribed: impl Fn(u64) -> bool) {
+        self.0.retain(|behind| is_subscribed(behind.subscription));
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

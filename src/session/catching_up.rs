@@ -23,6 +23,9 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_s
 impl Session {
     /// Starts to catch up the subscriptions that have fallen behind.
     pub(super) fn catch_up_behind(&mut self) {
+        let Self { catching_up, subscriptions, .. } = self;
+        let is_of = |number| subscriptions.iter().any(|it| it.subscription.number() == number);
+        catching_up.retain(is_of);
         for (number, after) in self.outbound.take_behind() {
             let joined = self.subscriptions.iter().find(|it| it.subscription.number() == number);
             let Some(joined) = joined else { continue };
