@@ -134,9 +134,9 @@ impl Rollup {
         self.interval.is_zero() && self.is_idle()
     }
 
-    /// Whether nothing waits and nothing is being delivered.
+    /// Whether nothing waits and nothing is being delivered. A time at which it is still due is harmless.
     fn is_idle(&self) -> bool {
-        self.pieces.is_empty() && self.ready.is_empty() && !self.is_delivering && !self.is_armed
+        self.pieces.is_empty() && self.ready.is_empty() && !self.is_delivering
     }
 
     /// The position before the piece that could still grow. None: there is none.

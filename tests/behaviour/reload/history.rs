@@ -243,3 +243,28 @@ async fn rules_that_are_read_again_do_not_displace_newer_ones_in_redis() {
     client.request(json!({"type": "publish", "id": 1, "channel": "a", "data": 1})).await;
     assert!(library().await.contains(",77,"), "the reloaded old rules replaced the newer ones");
 }
+
+#[tokio::test]
+async fn a_reload_that_ends_the_joining_of_publications_gives_json_as_data_again() {
+    let of_run = |run: &str| {
+        rules(&format!(
+            r#"{{ pattern = "a", history = {{ size = 100, age = "1m" }}, run = {{ lease = "1h"{run} }} }}"#
+        ))
+    };
+    let (merged, single) = (of_run(r#", merge = "text", rollup = "5s""#), of_run(""));
+    let file = ConfigFile::new(&merged);
+    let node = file.node(&["broker.url=memory:"]).await;
+    let mut client = Client::json(&node).await;
+    client.request(json!({"type": "subscribe", "id": 1, "channel": "a"})).await;
+    let publish = json!({"type": "publish", "id": 2, "channel": "a", "data": 12});
+    client.request(publish.clone()).await;
+    assert_eq!(client.event().await["text"], "12");
+    // It waits for the interval's end during the reload.
+    client.request(publish.clone()).await;
+    file.reload(&node, &single, "taken_up").await;
+    eventually("a publication with data", async || {
+        client.request(publish.clone()).await;
+        (client.event().await["data"] == 12).then_some(())
+    })
+    .await;
+}
