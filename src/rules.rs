@@ -32,7 +32,7 @@ pub const LUA_DEPTH_MAX: u32 = 2;
 /// The rules of the demo pages' channels, for a node without rules whose broker is in its own memory. Only the newest
 /// of `demo:live:` matters (prices, cursors, positions in a game); `demo:run:` are answers; the others keep history and
 /// presence.
-pub const DEMO_RULES: &str = r#"[{ pattern = "demo:live:**", delivery = "latest" }, { pattern = "demo:run:**", history = { size = 5000, age = "1d" }, run = { lease = "10s", merge = "text", control = "demo:control:{name}" } }, { pattern = "demo:**", history = { size = 500, age = "1d" }, presence = true }]"#;
+pub const DEMO_RULES: &str = r#"[{ pattern = "demo:live:**", delivery = "latest" }, { pattern = "demo:run:**", history = { size = 4000, age = "1d" }, run = { lease = "10s", merge = "text", control = "demo:control:{name}" } }, { pattern = "demo:**", history = { size = 500, age = "1d" }, presence = true }]"#;
 
 /// The origin of [`DEMO_RULES`].
 pub const BUILT_IN: &str = "built in for the demo pages, because no rules are set";
