@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests, as CI runs them, with real nodes and a real Redis. Stops at the first stage that fails, and prints the time of
-# each stage. Two stages run at the same time if one of them mostly waits and neither measures.
+# each stage, with the processors' time that it used. Two stages run at the same time if one of them mostly waits and neither measures.
 #
 #   tests/all.sh             (`make test`)
 set -euo pipefail
@@ -14,9 +14,9 @@ finish() {
   # Each background stage has its own process group.
   for pid in "${beside[@]}"; do kill -- -"$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
-  printf '\n%6s  %s\n' seconds stage
+  printf '\n%7s %7s  %s\n' seconds CPU stage
   cat "$scratch/times" 2>/dev/null || true
-  printf '%6s  %s\n' "$SECONDS" "$([ $status -eq 0 ] && echo "all stages" || echo "until a stage failed")"
+  printf '%7s %7s  %s\n' "$SECONDS" "" "$([ $status -eq 0 ] && echo "all stages" || echo "until a stage failed")"
   rm -rf "$scratch"
   exit $status
 }
@@ -24,13 +24,24 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# Sets `cpu` to the seconds of processor time that the ended children of this shell used, those of stages in the background among them.
+# `times` tells of its own shell alone, so it runs in no subshell.
+read_cpu() {
+  local file=$scratch/cpu.$BASHPID
+  times >"$file"
+  cpu=$(awk 'NR == 2 { split($1, user, /[ms]/); split($2, kernel, /[ms]/); print int(60 * (user[1] + kernel[1]) + user[2] + kernel[2]) }' "$file")
+}
+
 # stage NAME COMMAND…: runs the command and records its time.
 stage() {
-  local name=$1 begun=$SECONDS
+  local name=$1 begun=$SECONDS cpu cpu_before
   shift
   echo "=== $name"
+  read_cpu
+  cpu_before=$cpu
   "$@"
-  printf '%6s  %s\n' $((SECONDS - begun)) "$name" >>"$scratch/times"
+  read_cpu
+  printf '%7s %7s  %s\n' $((SECONDS - begun)) $((cpu - cpu_before)) "$name" >>"$scratch/times"
 }
 
 # begin NAME COMMAND…: the same in the background; `join NAME` prints its output.
