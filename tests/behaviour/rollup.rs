@@ -138,7 +138,9 @@ async fn a_subscriber_that_joins_between_two_pieces_gets_no_text_twice(broker: B
 
 async fn a_slow_subscriber_of_a_merged_run_stays_connected_and_gets_the_whole_text(broker: Broker) {
     let rules = RULES.replace("300ms", "10ms");
-    let fleet = broker.fleet(&[&rules, "session.queue_bytes_max=64KiB"]).await;
+    // It reads nothing for a while, pings neither.
+    let settings = [&rules, "session.queue_bytes_max=64KiB", "session.ping_interval=10m"];
+    let fleet = broker.fleet(&settings).await;
     let [a, b] = fleet.nodes();
     let mut slow = RawClient::with_small_buffer(a, "/ws").await;
     slow.message().await;

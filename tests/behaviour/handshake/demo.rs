@@ -102,9 +102,7 @@ async fn the_demo_pages_learn_how_to_publish_on_their_node() {
 async fn the_log_names_the_demo_pages_address_where_demo_is_on() {
     let node = Node::standalone(&[]).await;
     let url = format!("http://{}/", node.public);
-    let logged =
-        node.process.stderr().iter().any(|line| line.contains("demo pages") && line.contains(&url));
-    assert!(logged, "{:?}", node.process.stderr());
+    node.process.wait_for_stderr(&["demo pages", &url]).await;
     let node = Node::standalone(&["demo=false"]).await;
     assert!(!node.process.stderr().iter().any(|line| line.contains("demo pages")));
 }

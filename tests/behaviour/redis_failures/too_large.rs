@@ -44,8 +44,8 @@ async fn assert_only_the_publisher_is_refused(redis: &Redis) {
         assert!(error["message"].as_str().is_some_and(|it| it.contains("proto-max-bulk-len")));
     }
     assert_eq!(node.metric("tidegate_broker_reconnects_total").await, before);
-    let log: Vec<_> = node.process.stderr();
-    assert_eq!(log.iter().filter(|line| line.contains("larger than redis accepts")).count(), 1);
+    let log = node.process.wait_for_stderr(&["larger than redis accepts"]).await;
+    assert_eq!(log.matches("larger than redis accepts").count(), 1);
 }
 
 #[tokio::test]

@@ -92,8 +92,7 @@ async fn a_replaced_certificate_is_used_for_new_handshakes_and_keeps_connections
     volume.switch_to("..3");
     node.wait_for_metric(REFUSED, 1.).await;
     assert_eq!((node.metric(REFUSED_NOW).await, node.metric(REFUSED_INSIDE).await), (1., 0.));
-    let log = node.process.stderr().join("\n");
-    assert!(log.contains("tls.key: is not the key to the certificate"), "{log}");
+    node.process.wait_for_stderr(&["tls.key: is not the key to the certificate"]).await;
     assert_eq!(peer_certificate(&trusting.connect(node.public).await), second);
 
     let last = authority.issue_into(&volume.directory("..4"), "node", &["localhost"]);

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rustix::process::{
     Pid, Resource, Rlimit, getrlimit, kill_process, prlimit, set_parent_process_death_signal,
@@ -19,6 +19,8 @@ pub struct Process {
     child: Child,
     stdout: Lines,
     stderr: Lines,
+    /// The thread that reads standard error. It ends once the process and all that inherited its standard error have ended.
+    reader: JoinHandle<()>,
     /// Whether reading standard error is paused.
     paused: Paused,
 }
@@ -38,9 +40,11 @@ impl Process {
         let mut child =
             start(command).unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let unread = Paused::default();
-        let stdout = lines_of(child.stdout.take().expect("stdout is piped"), Paused::default());
-        let stderr = lines_of(child.stderr.take().expect("stderr is piped"), unread.clone());
-        Self { name: name.to_owned(), child, stdout, stderr, paused: unread }
+        let (stdout, _) =
+            lines_of(child.stdout.take().expect("stdout is piped"), Paused::default());
+        let (stderr, reader) =
+            lines_of(child.stderr.take().expect("stderr is piped"), unread.clone());
+        Self { name: name.to_owned(), child, stdout, stderr, reader, paused: unread }
     }
 
     /// Pauses or continues reading standard error, a pipe that eventually fills up.
@@ -56,6 +60,16 @@ impl Process {
 
     pub fn stderr(&self) -> Vec<String> {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits until standard error contains all these texts, and returns it. A node's log is written by a task of its own, after the metric of
+    /// what it tells.
+    pub async fn wait_for_stderr(&self, texts: &[&str]) -> String {
+        eventually(&format!("{texts:?} in the log of {}", self.name), async || {
+            let log = self.stderr().join("\n");
+            texts.iter().all(|text| log.contains(text)).then_some(log)
+        })
+        .await
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -85,6 +99,10 @@ impl Process {
     pub async fn exit_code(&mut self) -> i32 {
         let what = format!("{} to end", self.name);
         let status = eventually(&what, async || self.exit_status()).await;
+        eventually(&format!("the output of {}", self.name), async || {
+            self.reader.is_finished().then_some(())
+        })
+        .await;
         status.code().unwrap_or_else(|| panic!("{} ended by {status}", self.name))
     }
 
@@ -128,14 +146,14 @@ fn start(mut command: Command) -> io::Result<Child> {
     child.recv().expect("every order is answered")
 }
 
-fn lines_of(output: impl Read + Send + 'static, unread: Paused) -> Lines {
+fn lines_of(output: impl Read + Send + 'static, unread: Paused) -> (Lines, JoinHandle<()>) {
     let lines = Lines::default();
     let kept = lines.clone();
-    thread::spawn(move || {
+    let reader = thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             kept.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
             drop(unread.1.wait_while(unread.0.lock().unwrap(), |unread| *unread));
         }
     });
-    lines
+    (lines, reader)
 }
