@@ -65,8 +65,8 @@ export class Participant {
     return record;
   }
 
-  /** Ends the subscription of this channel, and after `pause` milliseconds begins another one where it was. */
-  resubscribe(channel, pause) {
+  /** Ends the subscription of this channel, and after `pause` milliseconds begins another one where it was. Resolves when it has begun. */
+  async resubscribe(channel, pause) {
     const old = this.#main.get(channel);
     if (!old) return;
     this.#main.delete(channel);
@@ -74,7 +74,8 @@ export class Participant {
     old.subscription.unsubscribe();
     this.#note({ kind: 'unsubscribe', sub: old.sub });
     const { position } = old.subscription;
-    setTimeout(() => this.#main.set(channel, this.subscribe(channel, position ? { since: position } : {})), pause);
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    this.#main.set(channel, this.subscribe(channel, position ? { since: position } : {}));
   }
 
   /** Another subscription of a channel, besides the one there is. */

@@ -75,7 +75,7 @@ async function injectAll(plan, stage, participants, bursts) {
     await sleep(Math.max(0, entry.at - (performance.now() - begun)));
     const participant = participants.find(({ name }) => name === entry.participant);
     if (isProcessFault(entry) || isLinkFault(entry)) injected.push(stage.inject(entry));
-    else if (entry.what === 'resubscribe') participant.resubscribe(entry.channel, entry.milliseconds);
+    else if (entry.what === 'resubscribe') injected.push(participant.resubscribe(entry.channel, entry.milliseconds));
     else if (entry.what === 'join') participant.join(entry.channel, entry.options);
     else if (entry.what === 'burst') injected.push(bursts.burst(entry.channel, BURST));
   }
