@@ -68,20 +68,20 @@ stage setup tests/setup.sh
 join compiling
 stage unit make unit
 
-# The behaviour tests mostly wait, so more of them run at a time than there are cores. The lints have their own target
-# directory, because cargo allows only one build at a time in each.
+# The behaviour tests and the real clients mostly wait, so more of them run at a time than there are cores. The lints have
+# their own target directory, because cargo allows only one build at a time in each.
 begin lint env CARGO_TARGET_DIR=target/lint nice make lint doc check-macos
 begin manifests tests/manifests.sh
-stage behaviour cargo test --test behaviour -- --test-threads=3
+begin real tests/real.sh
+stage behaviour cargo test --test behaviour -- --test-threads=4
 join manifests
 join lint
+join real
 
-# All three measure, so each runs alone.
+# From here on each stage runs alone: the first three measure, and the random operations need both cores.
 stage abuse cargo test --test abuse
 stage stack tests/stack.sh
 stage chaos env CHAOS=short cargo test --test chaos
 
-begin real tests/real.sh
 stage "random operations" env SEEDS=12 PARALLEL=2 cargo test --test random_operations
 stage rolling env ROLLING=short cargo test --test rolling
-join real
