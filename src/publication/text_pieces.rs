@@ -96,14 +96,18 @@ pub fn as_text_part(publication: Publication) -> Publication {
     Publication { kind, ..publication }
 }
 
+/// Whether the publication may be joined: it is neither bytes nor the end of the run.
+fn is_part(publication: &Publication) -> bool {
+    publication.kind != PayloadKind::Binary && publication.end.is_none()
+}
+
 impl OpenPiece {
     /// None: it is not joined with others.
     fn begin(publication: &Publication) -> Option<Self> {
         // Without a position it is in no history: a client that resumes between the parts would not get it again.
         let is_kept = publication.position.is_some();
         let fits = publication.payload.len() <= PIECE_BYTES_MAX;
-        let is_text = publication.kind != PayloadKind::Binary && publication.end.is_none();
-        if !is_kept || !fits || !is_text {
+        if !is_kept || !fits || !is_part(publication) {
             return None;
         }
         let joins = !matches!(TypedPart::read(&publication.payload), Some(TypedPart::Other));
@@ -116,6 +120,9 @@ impl OpenPiece {
 
     /// Adds a part. Returns whether it fits.
     fn join(&mut self, next: &Publication) -> bool {
+        if !is_part(next) {
+            return false;
+        }
         let last = self.last();
         let same_source = (next.session, &next.user) == (last.session, &last.user);
         let follows = last.position.is_some_and(|position| next.follows(position));

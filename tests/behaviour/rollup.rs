@@ -1,5 +1,7 @@
 //! Runs with `merge = "text"`: subscribers get the run's texts joined, and together the same text.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use testkit::client::Client;
 use testkit::fleet::{Broker, for_simple_brokers};
@@ -14,6 +16,7 @@ for_simple_brokers!(
     a_slow_subscriber_of_a_merged_run_stays_connected_and_gets_the_whole_text,
     a_token_that_is_json_reaches_json_subscribers_of_a_merged_run_as_text,
     typed_parts_are_joined_within_their_block_only,
+    the_end_of_a_merged_run_comes_after_all_that_its_worker_has_published,
 );
 
 const RULES: &str = r#"rules=[{pattern="run:*",history={size=100000,age="10m"},run={lease="1h",merge="text",rollup="300ms"}}]"#;
@@ -214,5 +217,35 @@ async fn typed_parts_are_joined_within_their_block_only(broker: Broker) {
     ];
     for part in expected {
         assert_eq!(late.event().await["data"], part);
+    }
+}
+
+async fn the_end_of_a_merged_run_comes_after_all_that_its_worker_has_published(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut live = subscribed(a).await;
+    // A service publishes text and ends the run: all is of the same publisher. Half a character is bytes.
+    for payload in [&b"The "[..], b"tide ", b"\xc3", b"\xa9 ", b"comes ", b"in."] {
+        let answer = b.post("/api/publish/run:1", &[], payload).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    let answer = b.post("/api/end/run:1", &[], br#"{"reason":"done"}"#).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let mut late = Client::json(a).await;
+    let subscribe = json!({"type": "subscribe", "id": 1, "channel": "run:1", "since": "first"});
+    assert_eq!(late.request(subscribe).await["recovered"], true);
+    for client in [&mut live, &mut late] {
+        let mut read = Vec::new();
+        loop {
+            let event = client.event().await;
+            if event["type"] == "ended" {
+                break;
+            }
+            match event["base64"].as_str() {
+                Some(base64) => read.extend(STANDARD.decode(base64).unwrap()),
+                None => read.extend(text_of(&event).bytes()),
+            }
+        }
+        assert_eq!(String::from_utf8(read).unwrap(), "The tide \u{e9} comes in.");
     }
 }

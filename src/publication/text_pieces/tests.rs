@@ -82,6 +82,18 @@ fn nothing_is_joined_across_a_gap_another_publisher_or_bytes() {
 }
 
 #[test]
+fn neither_bytes_nor_the_end_of_a_run_are_joined_with_texts_of_the_same_publisher() {
+    let mut all = texts(&["a", "b", "c", "d", ""]);
+    all[2].kind = PayloadKind::Binary;
+    all[4].end = crate::publication::EndReason::new("done").ok();
+    let pieces = TextPieces::join(all);
+    assert_eq!(payloads(&pieces), ["ab", "c", "d", ""]);
+    assert_eq!(pieces[1].publication.kind, PayloadKind::Binary);
+    let ends: Vec<_> = pieces.iter().map(|it| it.publication.end.is_some()).collect();
+    assert_eq!(ends, [false, false, false, true]);
+}
+
+#[test]
 fn a_piece_that_begins_an_epoch_says_which_one_it_continues() {
     let mut all = texts(&["a", "b"]);
     (all[0].previous, all[0].rules_changed) = (Some(Position { epoch: 6, seq: 4 }), true);
