@@ -1,6 +1,8 @@
-//! The parts of an HTTP request that both listeners read: query, `Authorization: Bearer`, trace context.
+//! The parts of an HTTP request that both listeners read: query, `Authorization: Bearer`, `Idempotency-Key`, trace context.
 
 mod query;
+
+use std::fmt;
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -10,6 +12,21 @@ use crate::publication::Traceparent;
 
 /// The header of the W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Longest idempotency key, in bytes.
+const KEY_BYTES_MAX: usize = 255;
+
+/// `Idempotency-Key` cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidIdempotencyKey;
+
+impl fmt::Display for InvalidIdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Idempotency-Key is given once, and is 1 to {KEY_BYTES_MAX} bytes of UTF-8")
+    }
+}
 
 /// The credentials after `Bearer ` in `Authorization`. None: the header is missing or has another scheme.
 pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
@@ -22,6 +39,17 @@ pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 /// The request's trace context. None: it has none, or several.
 pub fn traceparent(headers: &HeaderMap) -> Option<Traceparent> {
     Traceparent::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
+}
+
+/// The header `Idempotency-Key`. Two of them are refused: which one counts is not obvious.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, InvalidIdempotencyKey> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (key, second) = (keys.next(), keys.next());
+    match (key.map(|key| str::from_utf8(key.as_bytes())), second) {
+        (None, _) => Ok(None),
+        (Some(Ok(key)), None) if (1..=KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key)),
+        _ => Err(InvalidIdempotencyKey),
+    }
 }
 
 #[cfg(test)]

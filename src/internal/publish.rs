@@ -36,6 +36,12 @@ pub async fn answer(
         Ok(channel) => channel,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
     };
+    let key = match http::idempotency_key(headers) {
+        Ok(key) => key,
+        Err(invalid) => {
+            return error(StatusCode::BAD_REQUEST, "bad_request", &invalid.to_string());
+        }
+    };
     let payload = match payload(body).await {
         Ok(payload) => payload,
         Err(refusal) => return refusal,
@@ -45,6 +51,7 @@ pub async fn answer(
         true => Publication::new(payload, PayloadKind::Binary),
         false => Publication::bare(payload),
     };
+    publication.id = key.map(Into::into);
     publication.traceparent = http::traceparent(headers);
     let trace = telemetry::api_publication_received(&channel, &mut publication);
     let policy = || hub.rules().of(channel.as_str());

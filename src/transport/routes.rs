@@ -7,10 +7,9 @@ use bytes::Bytes;
 
 use super::request_refused::RequestRefused;
 use super::routed_request::{HEAD_BYTES_MAX, RoutedRequest, SessionRequest, has_chunks, position};
-use crate::http::Parameter;
+use crate::http::{Parameter, idempotency_key};
 use crate::protocol::{
-    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Protocol, ai, http, json,
-    plain, sse,
+    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, Protocol, ai, http, json, plain, sse,
 };
 use crate::publication::{PayloadKind, Publication, ReplayStart};
 use crate::session::RunWanted;
@@ -121,8 +120,6 @@ pub const ROUTES: &[Route] = &[
 /// How long a poll waits: by default, and at most.
 const POLL_WAIT: Duration = Duration::from_secs(25);
 const POLL_WAIT_MAX: Duration = Duration::from_secs(60);
-
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The route of a path, and the channel in it, percent-encoded.
 pub fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
@@ -254,28 +251,14 @@ fn sse_session(protocol: impl Into<Protocol>, since: Vec<Option<ReplayStart>>) -
 /// The payload is the request's body, which is not read yet.
 fn publish(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let channel = routed.channel()?;
-    let key = idempotency_key(routed)?;
+    let key = idempotency_key(routed.headers)
+        .map_err(|invalid| RequestRefused::bad_request(invalid.to_string()))?;
     let publication = Publication {
         id: key.map(Into::into),
         traceparent: routed.traceparent(),
         ..Publication::new(Bytes::new(), PayloadKind::Text)
     };
     Ok(command(Command::Publish { id: None, channel, publication }))
-}
-
-/// The header `Idempotency-Key`. Two of them are refused: which one counts is not obvious.
-fn idempotency_key<'a>(routed: &RoutedRequest<'a>) -> Result<Option<&'a str>, RequestRefused> {
-    let mut keys = routed.headers.get_all(IDEMPOTENCY_KEY).iter();
-    let (key, second) = (keys.next(), keys.next());
-    match (key.map(|key| str::from_utf8(key.as_bytes())), second) {
-        (None, _) => Ok(None),
-        (Some(Ok(key)), None) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => {
-            Ok(Some(key))
-        }
-        _ => Err(RequestRefused::bad_request(format!(
-            "Idempotency-Key is given once, and is 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes of UTF-8"
-        ))),
-    }
 }
 
 fn history(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {

@@ -11,6 +11,7 @@ for_every_broker!(
     each_channel_has_its_own_sequence_of_positions,
     publications_of_channels_without_history_carry_no_position,
     a_publication_through_the_api_returns_its_position,
+    a_publication_that_a_service_repeats_through_the_api_with_its_key_is_published_once,
 );
 
 async fn positions_grow_by_one_and_are_the_same_for_all_subscribers(broker: Broker) {
@@ -76,4 +77,28 @@ async fn a_publication_through_the_api_returns_its_position(broker: Broker) {
 
     let response = b.post("/api/publish/news", &[], b"1").await;
     assert_eq!((response.status, &response.json()["position"]), (202, &Value::Null));
+}
+
+async fn a_publication_that_a_service_repeats_through_the_api_with_its_key_is_published_once(
+    broker: Broker,
+) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut subscriber = Client::json(a).await;
+    let before = subscribe(&mut subscriber, "h:1").await;
+    for (node, key, payload, seq) in [(a, "k1", 1, 1), (b, "k1", 1, 1), (b, "k2", 2, 2)] {
+        let body = payload.to_string();
+        let headers = [("Idempotency-Key", key)];
+        let response = node.post("/api/publish/h:1", &headers, body.as_bytes()).await;
+        assert_eq!(Position::of(&response.json()), before.plus(seq), "{key}");
+    }
+    for seq in 1..=2 {
+        assert_eq!(subscriber.event().await, publication("h:1", seq, before.plus(seq)));
+    }
+    for headers in [&[("Idempotency-Key", "")][..], &[("Idempotency-Key", "a"); 2]] {
+        let response = a.post("/api/publish/h:1", headers, b"3").await;
+        let message = response.json()["error"]["message"].clone();
+        assert_eq!(response.status, 400, "{headers:?}");
+        assert!(message.as_str().is_some_and(|it| it.contains("1 to 255 bytes")), "{message}");
+    }
 }
