@@ -150,13 +150,10 @@ impl Session {
             return JoinPosition::default();
         }
         self.subscriptions.reserve_exact(interests.len());
-        let subscribed = interests
-            .into_iter()
-            .map(|interest| self.subscribe(None, interest, subscriber.clone()));
-        let join_position = subscribed.last().unwrap_or_default();
-        if run.is_some() && join_position.recovered == Some(false) {
-            self.outbound.close(Close::RunCut);
-        }
-        join_position
+        let unless_whole = run.map(|_| Close::RunCut);
+        let subscribed = interests.into_iter().map(|interest| {
+            self.subscribe_or_close(None, interest, subscriber.clone(), unless_whole)
+        });
+        subscribed.last().unwrap_or_default()
     }
 }

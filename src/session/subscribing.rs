@@ -4,6 +4,7 @@ use super::Session;
 use super::joined::{JoinPosition, Joined, ReportedSubscription};
 use super::repeated_subscribe::{self, RepeatedSubscribe};
 use super::replaying;
+use crate::close::Close;
 use crate::hub::{Interest, SubscribeEvent, Subscriber};
 use crate::protocol::{Id, Reply};
 use crate::publication::{Channel, ReplayStart};
@@ -24,6 +25,18 @@ impl Session {
         interest: Interest,
         subscriber: Subscriber,
     ) -> JoinPosition {
+        self.subscribe_or_close(id, interest, subscriber, None)
+    }
+
+    /// The same. If the client cannot have all of the past that it asked for, the session is closed for the reason in
+    /// `unless_whole`, before anything of the past is queued: an end in it would close the session too.
+    pub(super) fn subscribe_or_close(
+        &mut self,
+        id: Option<Id>,
+        interest: Interest,
+        subscriber: Subscriber,
+        unless_whole: Option<Close>,
+    ) -> JoinPosition {
         let channel = interest.channel().clone();
         let own = subscriber.clone();
         let mut join_position = JoinPosition::default();
@@ -32,6 +45,9 @@ impl Session {
                 join_position = JoinPosition { position, recovered };
                 if let Some(recovered) = recovered {
                     telemetry::history_resumed(recovered);
+                }
+                if let Some(close) = unless_whole.filter(|_| recovered == Some(false)) {
+                    own.outbound.close(close);
                 }
                 let (id, channel) = (id.clone(), channel.clone());
                 self.reply(&Reply::Subscribed { id, channel, position, recovered });

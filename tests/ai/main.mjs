@@ -197,6 +197,13 @@ const checks = {
     const chats = socket(a);
     await assert.rejects(chats.reconnectToStream({ chatId: worker.channel }), /the beginning of the run is no longer kept/);
     chats.close();
+    await worker.end('done');
+    const prepareReconnectToStreamRequest = ({ api, id }) => ({ api: `${api}/${id}/stream?ended=true` });
+    const ended = http(a, { prepareReconnectToStreamRequest });
+    await assert.rejects(ended.reconnectToStream({ chatId: worker.channel }), /the beginning of the run is no longer kept/, 'also where it has ended');
+    const chatsOfEnded = socket(a, { body: { ended: true } });
+    await assert.rejects(chatsOfEnded.reconnectToStream({ chatId: worker.channel }), /the beginning of the run is no longer kept/);
+    chatsOfEnded.close();
   },
 
   async 'a page that reloads has one answer, and its text is the whole text'([a, b]) {
