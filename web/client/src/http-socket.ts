@@ -79,6 +79,9 @@ export interface HttpSocket extends WebSocketLike {
 interface Subscribed {
   channel: string;
   id: number;
+  /** What it wants of the past. */
+  since?: string;
+  last?: number;
   /** The last position that was delivered. */
   position?: string;
   /** The last position that a poll has brought. */
@@ -107,7 +110,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
   const channels = new Map<string, Subscribed>();
   const http = createHttpRequests(base);
   let streams: Stream[] = [];
-  let added: (Subscribed & { since?: string; last?: number })[] = [];
+  let added: Subscribed[] = [];
   const polls = new Set<Poll>();
   let pollers = 0;
   let turn: Subscribed[] = [];
@@ -120,6 +123,9 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
   let unsent: Wire[] = [];
   /** The channels of those that are on their way. */
   const posting = new Set<string>();
+
+  /** Not unsubscribed, and not replaced. */
+  const isCurrent = (subscribed: Subscribed) => channels.get(subscribed.channel) == subscribed;
 
   const receive = (frame: Wire) => over || socket.onmessage?.({ data: JSON.stringify(frame) });
 
@@ -179,7 +185,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       Promise.all(list.map((each) => catchUp(each))).then(() => {
         if (over) return;
         greet();
-        turn.push(...list.filter(({ channel }) => channels.has(channel)));
+        turn.push(...list.filter(isCurrent));
         startPolls();
         lookForStreams();
       }, failed);
@@ -192,11 +198,12 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     if (last) {
       last.abort.abort();
       streams = streams.filter((each) => each != last);
-      for (const each of last.channels.filter(({ channel }) => channels.has(channel))) {
-        each.held = [];
-        each.answered = false;
+      for (const each of last.channels.filter(isCurrent)) {
         if (each.keepsNone) receive({ type: "gap", channel: each.channel, reason: "reconnected" });
-        list = [...list, Object.assign(each, { since: each.position })];
+        // Another object, so that a `catchUp` of the last stream that is not done yet ends. It has not moved the position.
+        const again = { ...each, since: each.position ?? each.since, held: [], answered: false };
+        channels.set(each.channel, again);
+        list = [...list, again];
       }
     }
     const address = `/sse?${list.map(({ channel }) => `channel=${encodeURIComponent(channel)}`).join("&")}`;
@@ -256,7 +263,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
   async function refuseForbidden(own: Stream, error: Refused) {
     streams = streams.filter((each) => each != own);
     try {
-      const allowed = await Promise.all(own.channels.map(async (each) => {
+      const allowed = await Promise.all(own.channels.filter(isCurrent).map(async (each) => {
         try {
           await http.json(path("presence", each.channel));
         } catch (reason) {
@@ -267,14 +274,16 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       }));
       const list = allowed.filter((each) => each != null);
       if (list.length == own.channels.length) throw error;
-      if (list.length) stream(list);
+      if (list.some(isCurrent)) stream(list.filter(isCurrent));
       else greet();
     } catch (reason) {
       failed(reason);
     }
   }
 
-  function refuse({ channel, id }: Subscribed, code: string, message: string) {
+  function refuse(subscribed: Subscribed, code: string, message: string) {
+    if (!isCurrent(subscribed)) return;
+    const { channel, id } = subscribed;
     channels.delete(channel);
     receive({ type: "error", id, channel, code, message, temporary: false });
   }
@@ -326,7 +335,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
   }
 
   /** Answers `subscribe`, delivers what the client wants of the past, and then what came meanwhile. */
-  async function catchUp(subscribed: Subscribed & { since?: string; last?: number }) {
+  async function catchUp(subscribed: Subscribed) {
     const { channel, id, last, since } = subscribed;
     const isFirst = since == "first";
     subscribed.held ??= [];
@@ -343,7 +352,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       // `not_found`: the channel keeps no history.
       subscribed.keepsNone = true;
     }
-    if (channels.get(channel) != subscribed) return;
+    if (!isCurrent(subscribed)) return;
     const recovered = since ? answer?.recovered !== false && !subscribed.keepsNone : undefined;
     // Like a node: from a position, all of the past or nothing.
     if (recovered === false && !isFirst) past = [];
@@ -373,14 +382,14 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     try {
       for (let next; !over && (next = turn.shift()); ) {
         const { channel, polledTo = next.position, keepsNone } = next;
-        if (channels.get(channel) != next) continue;
+        if (!isCurrent(next)) continue;
         // What is published between two polls of a channel without history is lost: it gets a poll of its own, where there are enough.
         const without = [...channels.values()].filter((each) => each.keepsNone).length;
         const stays = keepsNone && without < POLLS_MAX;
         const isCrowded = channels.size > POLLS_MAX && !stays;
         if (keepsNone) receive({ type: "gap", channel, reason: "poll" });
         const answer = await pollOnce(next, polledTo, isCrowded ? POLL_WAIT_IN_TURN : POLL_WAIT);
-        if (channels.get(channel) != next) continue;
+        if (!isCurrent(next)) continue;
         if (answer?.recovered === false) arrive(next, { type: "gap", channel, reason: "not_recovered" });
         for (const each of answer?.publications ?? []) arrive(next, { type: "publication", channel, ...each });
         next.polledTo = answer?.position ?? polledTo;
@@ -502,10 +511,10 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       channels.delete(channel);
       added = added.filter((each) => each.channel != channel);
       for (const each of streams) {
-        if (each.channels.every((its) => channels.get(its.channel) != its)) each.abort.abort();
+        if (!each.channels.some(isCurrent)) each.abort.abort();
       }
       streams = streams.filter((each) => !each.abort.signal.aborted);
-      polls.forEach(({ subscribed, abort }) => channels.get(subscribed.channel) == subscribed || abort.abort());
+      polls.forEach(({ subscribed, abort }) => isCurrent(subscribed) || abort.abort());
       receive({ type: "unsubscribed", id, channel });
     },
     publish(command) {

@@ -56,6 +56,30 @@ describe("a client without WebSockets", { concurrency: 3 }, () => {
     client.close();
   });
 
+  test("a channel that is added while another one reads its past leaves that past complete", async () => {
+    const { client, proxy } = await start("sse");
+    const { position } = await client.publish("kept:past", 1);
+    for (const n of [2, 3]) await client.publish("kept:past", n);
+    // With these the streams are as many as may be, so that the next channel restarts the last.
+    for (const channel of ["kept:stream-1", "kept:stream-2"]) await journal(client.subscribe(channel)).until("subscribed");
+    let release;
+    const released = new Promise((resolve) => (release = resolve));
+    proxy.hold = (url) => (url.startsWith("/history/kept%3Apast") ? released : undefined);
+    const past = journal(client.subscribe("kept:past", { since: position }));
+    await until("the past is asked for", () => proxy.requests.some((each) => each.includes("/history/kept%3Apast")));
+    const next = journal(client.subscribe("kept:next"));
+    await until("one stream for both", () => proxy.requests.some((each) => each.includes("past") && each.includes("next")));
+    release();
+    await next.until("subscribed");
+    await past.until("publication", 2);
+    await node.publish("kept:past", 4);
+    await past.until("publication", 3);
+    assert.deepEqual(past.data, [2, 3, 4]);
+    assert.deepEqual(past.of("subscribed").map(({ recovered }) => recovered), [true]);
+    assert.deepEqual(past.of("gap"), []);
+    client.close();
+  });
+
   test("by poll: a channel that is added beside four waiting polls is polled at once", async () => {
     const { client, proxy } = await start("poll");
     const quiet = numbers(4).map((at) => client.subscribe(`kept:waiting-${at}`));
