@@ -119,7 +119,7 @@ class Lines:
 
     def collect(self, stream, keep):
         for line in stream:
-            kept = keep(line.decode().rstrip("\n"))
+            kept = keep(line.decode(errors="replace").rstrip("\n"))
             if kept is not None:
                 self.lines.append(kept)
 
@@ -148,6 +148,11 @@ def event_data(line):
     return line.removeprefix("data: ") if line.startswith("data: ") else None
 
 
+def publish_bytes(url):
+    """A publication that is not UTF-8, as a client may send one."""
+    urllib.request.urlopen(urllib.request.Request(url, b"\xff\xfe", {"Content-Type": "application/octet-stream"}))
+
+
 def event_stream(channel):
     return Lines(urllib.request.urlopen(f"http://127.0.0.1:8080/sse/{channel}"), event_data)
 
@@ -171,6 +176,14 @@ def inside(language, folder):
     listener, reader = Lines(start("listen").stdout), Lines(start("read").stdout)
     until("the program is subscribed to news", lambda: int(redis("PUBSUB", "NUMSUB", "tidegate:news").split()[-1]) >= 2)
     until("the program reads the stream", lambda: "blocked_clients:1" in redis("INFO", "clients"))
+
+    # A program goes on after bytes that are no text.
+    readers = {"news": [listener, clients["news"]], "order:17": [reader, clients["order:17"]]}
+    for channel, both in readers.items():
+        publish_bytes(f"http://127.0.0.1:9090/api/publish/{channel}")
+        for one in both:
+            until(f"the bytes on {channel} arrive", lambda one=one: one.lines)
+            one.lines.clear()
 
     position = publish()
     assert publish() == position, "the idempotency key did not hold"

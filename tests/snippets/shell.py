@@ -18,6 +18,8 @@ class Tour:
 
     expected: tuple
     before: str = ""
+    # What a program in the background still prints after the last command.
+    awaited: tuple = ()
     # Whether the test waits until each command in the background is ready. False: the page's commands do.
     waits: bool = True
     # What must be printed once only.
@@ -57,9 +59,18 @@ TOURS = {
     ),
     "docs/RUNS.md": Tour(
         before="tidegate --set broker.url=redis://127.0.0.1:6379 --set 'rules=[{ pattern = \"run:**\", "
-        "history = { size = 100, age = \"1h\" }, run = { lease = \"30s\" } }]' &\n"
+        "history = { size = 100, age = \"1h\" }, run = { lease = \"30s\", control = \"run-control:{name}\" } }]' &\n"
         "until redis-cli FUNCTION LIST LIBRARYNAME tidegate | grep -q tidegate; do sleep 0.1; done\n",
-        expected=(r"^\d+-4$", r"^33\d{3}$", r'\{"lease_ms":33\d{3}\}', r'\{"position":"\d+-3"\}'),
+        expected=(r"^\d+-4$", r"^33\d{3}$", r'\{"lease_ms":33\d{3}\}', r'\{"position":"\d+-3"\}', '"ended":{"reason":"done"}'),
+        console="http://127.0.0.1:8080/",
+        console_prints={
+            'var source = new EventSource("/sse/run:1");': (
+                "EventSource: Hel", "EventSource: lo", "EventSource: !", "EventSource: ended: done"),
+            'var { connect } = await import("/demo/tidegate.js");': (
+                "client: Hel", "client: lo", "client: !", "client: ended: done"),
+            'var socket = new WebSocket("ws://127.0.0.1:8080/ws/run:1?since=first");': (
+                "WebSocket: Hel", "WebSocket: lo", "WebSocket: !", "WebSocket: ended: done"),
+        },
     ),
     "docs/operating/keys.md": Tour(
         before="export API_KEY=0123456789abcdef0123456789abcdef\ntidegate --set internal.api_key=$API_KEY &\n",
@@ -67,7 +78,8 @@ TOURS = {
     ),
     "docs/CLIENTS.md": Tour(
         before="tidegate --set broker.url=redis://127.0.0.1:6379 &\ntidegate subscribe news --set broker.url=redis://127.0.0.1:6379 &\n",
-        expected=(r'"channels":\[\]', "tidegate:news", "can you hear me", "subscribe +yes"),
+        expected=(r'"channels":\[\]', "tidegate:news", "subscribe +yes"),
+        awaited=("can you hear me",),
     ),
 }
 
@@ -159,6 +171,8 @@ def take(binary, blocks, tour):
         for command in commands(tour.before):
             script += f"{command}\n{ready(command)}"
         script += "".join(steps(blocks, tour, Path(scratch)))
+        for text in tour.awaited:
+            script += f"until grep -q '{text}' \"$SCRATCH/output\"; do sleep 0.05; done\n"
         # Nothing in the background may keep the output open.
         script += "set +m\nexit 0\n"
         environment = {**os.environ, "PATH": f"{release}:{os.environ['PATH']}", "SCRATCH": scratch, "CONSOLE_PROGRAM": CONSOLE_PROGRAM}
