@@ -54,6 +54,10 @@ pub enum Close {
     Revoked,
     /// A bound session has no rights on its channel.
     Forbidden,
+    /// The client names an application that is not configured.
+    UnknownApp,
+    /// The client speaks a version of the protocol that the node does not speak.
+    UnknownVersion,
     /// The client continued to exceed `[limits]` after a warning.
     RateLimited,
     /// The node is short of memory.
@@ -107,6 +111,8 @@ impl Close {
             Self::Expired => "the token has expired: get a new one",
             Self::Revoked => "the token was revoked: get a new one",
             Self::Forbidden => "not allowed on this channel; `tidegate explain` shows the reason",
+            Self::UnknownApp => "there is no such app key in pusher.apps of this node",
+            Self::UnknownVersion => "the protocol's version is not supported: it is 5, 6 or 7",
             Self::RateLimited => "rate limit exceeded: reconnect with backoff",
             Self::Overloaded => "the node is short of memory: reconnect with backoff",
         }
@@ -138,13 +144,15 @@ impl Close {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Forbidden => "forbidden",
+            Self::UnknownApp => "unknown_app",
+            Self::UnknownVersion => "unknown_version",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
         }
     }
 
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 25] = [
+    pub const EACH: [Self; 27] = [
         Self::Client(None),
         Self::Lost,
         Self::Protocol(""),
@@ -168,6 +176,8 @@ impl Close {
         Self::Expired,
         Self::Revoked,
         Self::Forbidden,
+        Self::UnknownApp,
+        Self::UnknownVersion,
         Self::RateLimited,
         Self::Overloaded,
     ];

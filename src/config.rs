@@ -13,10 +13,10 @@ pub use self::checked::Config;
 pub use self::fixed_settings::FixedSettings;
 pub use self::ignored::ignored;
 pub use self::sources::Sources;
-use crate::rules::Rules;
+use crate::rules::{BuiltInRules, Rules};
 use crate::settings::{KeySpec, Settings, SettingsFaults};
 use crate::{
-    auth, broker, drain, events, internal, limits, presence, session, telemetry, transport,
+    apps, auth, broker, drain, events, internal, limits, presence, session, telemetry, transport,
 };
 
 /// The address and TLS files of a node's health endpoints. Reads no other settings, so that the probe of a
@@ -77,11 +77,16 @@ impl Config {
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
         // Last: in TOML, a list of tables follows everything else.
+        let pusher = apps::Config::read(&mut settings, listen);
         let tokens = auth.mode != auth::Mode::None;
         let is_loopback = server.listen.ip().is_loopback();
         let has_rules = settings.is_set("rules");
         let mut rules = Rules::read(&mut settings, tokens);
-        if !has_rules && demo.unwrap_or(is_loopback) && broker.url.is_memory() {
+        let has_demo = demo.unwrap_or(is_loopback) && broker.url.is_memory();
+        if !has_rules && !pusher.apps.is_empty() {
+            let built_in = BuiltInRules::of_apps(pusher.apps.rules(), has_demo);
+            rules = Rules::built_in(built_in, tokens);
+        } else if !has_rules && has_demo {
             rules = Rules::demo(tokens);
         }
         events.check_rules(&mut settings, &broker.prefix, &rules);
@@ -105,6 +110,7 @@ impl Config {
             events,
             drain,
             telemetry,
+            pusher,
             rules,
             files: files(sources, &specs),
             key_specs: specs,
@@ -139,6 +145,16 @@ mod tests {
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             ..Sources::default()
         }
+    }
+
+    #[test]
+    fn the_built_in_rules_of_the_most_applications_are_within_the_bound_of_rules() {
+        let app = |i| format!(r#"{{ id = "{i}", key = "{i}", secret = "s", prefix = "{i}:" }}"#);
+        let apps: Vec<String> = (0..apps::APPS_MAX).map(app).collect();
+        let config = Config::load(&flags(&[&format!("pusher.apps=[{}]", apps.join(", "))]));
+        let rules = config.unwrap().rules;
+        assert_eq!(rules.of("7:private-a").publish, crate::rules::Access::Token);
+        assert!(rules.get().iter().count() > 9 * apps::APPS_MAX);
     }
 
     #[test]

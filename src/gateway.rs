@@ -71,7 +71,8 @@ impl Gateway {
         if !config.internal.listen.ip().is_loopback() && config.internal.api_key.is_none() {
             telemetry::internal_is_open(config.internal.listen);
         }
-        if config.auth.mode == Mode::None && config.rules.get().requires_tokens() {
+        let has_tokens = config.auth.mode != Mode::None || !config.pusher.apps.is_empty();
+        if !has_tokens && config.rules.get().requires_tokens() {
             telemetry::tokens_are_off();
         }
         warn_of_file_limit(config.limits.connections_max);
@@ -131,6 +132,7 @@ impl Gateway {
             limits.clone(),
             memory.clone(),
             demo,
+            config.pusher.apps.clone(),
             context,
             drain.clone(),
         ));

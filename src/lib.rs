@@ -55,6 +55,7 @@ pub mod http;
 pub mod limits;
 pub mod protocol;
 
+pub mod apps;
 pub mod backoff;
 pub mod close;
 pub mod framing;

@@ -98,6 +98,12 @@ impl Outbound {
         self.lock().stamp_with(stamp);
     }
 
+    /// The same for a queue that may hold frames, unless it has a stamp already. `stamp`: returns the frames that are
+    /// queued already as they are.
+    pub fn stamp_from_now(&self, stamp: Stamp) {
+        self.lock().stamp_from_now(stamp);
+    }
+
     /// Accepts frames of the subscription with this number, which must not be 0.
     pub fn begin_subscription(&self, subscription: u64) {
         self.lock().subscriptions.add(subscription);

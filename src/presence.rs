@@ -2,6 +2,7 @@
 //! the broker in batches, and renews the node's channels before they expire.
 
 mod local_presence;
+mod member_lists;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,8 +11,11 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::local_presence::LocalPresence;
+use self::member_lists::MemberLists;
+pub use self::member_lists::MembersRead;
 use crate::broker::{Broker, Unavailable};
 use crate::critical_tasks;
+use crate::protocol::SharedMembers;
 use crate::publication::{Channel, Members, User, UserInfo};
 use crate::settings::Settings;
 
@@ -67,7 +71,11 @@ struct PresenceState {
     changed: Notify,
     /// How many changes were written, or failed to be.
     tried: watch::Sender<u64>,
+    lists: MemberLists,
 }
+
+/// The node stops, and reads no lists.
+const STOPPING: Unavailable = Unavailable("the node is stopping");
 
 impl Presence {
     /// Starts the task on the current runtime.
@@ -78,6 +86,7 @@ impl Presence {
             local: Mutex::new(LocalPresence::new(config.grace)),
             changed: Notify::new(),
             tried: watch::Sender::default(),
+            lists: MemberLists::default(),
         }));
         critical_tasks::spawn("presence", run(presence.0.clone()));
         presence
@@ -98,6 +107,28 @@ impl Presence {
         // A timeout is not an error: the reply is then slightly out of date.
         let _ = timeout(WRITE_WAIT_MAX, tried.wait_for(|tried| *tried >= changes)).await;
         self.0.broker.members(channel).await
+    }
+
+    /// The same, read once for all sessions that ask while another list of the channel is read.
+    pub fn shared_members(&self, channel: Channel) -> impl Future<Output = MembersRead> + use<> {
+        let (list, starts) = self.0.lists.wait(&channel);
+        if starts {
+            tokio::spawn(self.clone().read_lists(channel));
+        }
+        async move { list.await.unwrap_or(Err(STOPPING)) }
+    }
+
+    /// Reads lists of the channel's members while sessions ask for one. A session gets a list whose reading began after
+    /// it had asked.
+    async fn read_lists(self, channel: Channel) {
+        while let Some(sessions) = self.0.lists.take(&channel) {
+            let read = self.members(channel.clone()).await;
+            let shared = read.map(|members| Arc::new(SharedMembers::new(members)));
+            for session in sessions {
+                // It may have ended meanwhile.
+                let _ = session.send(shared.clone());
+            }
+        }
     }
 }
 

@@ -15,7 +15,9 @@ pub mod json;
 pub mod plain;
 mod poll_reply;
 mod push;
+pub mod pusher;
 mod reply;
+mod shared_members;
 mod speak;
 pub mod sse;
 mod stamp;
@@ -23,7 +25,7 @@ mod stamp;
 use bytes::Bytes;
 
 pub use self::command::{
-    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Message, Token,
+    Command, Grant, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Message, Token,
 };
 pub use self::encode::Encode;
 use self::encode::formats;
@@ -33,11 +35,12 @@ pub use self::id::Id;
 pub use self::poll_reply::PollReply;
 pub use self::push::Push;
 pub use self::reply::{Code, Excerpt, Reply, ReplyError};
+pub use self::shared_members::SharedMembers;
 use self::speak::protocols;
 pub use self::speak::{DecodeError, Decoded, Speak};
 pub use self::stamp::Stamp;
 use crate::close::Close;
-use crate::publication::{Channel, Publication, ReplayStart};
+use crate::publication::{Channel, Publication, ReplayStart, SessionId};
 
 formats! {
     Plain => plain::PlainFrames,
@@ -47,6 +50,7 @@ formats! {
     Http => http::HttpBodies,
     AiStream => ai::AiStreamEvents,
     AiChat => ai::AiChatFrames,
+    Pusher => pusher::PusherFrames,
 }
 
 protocols! {
@@ -64,4 +68,6 @@ protocols! {
     AiStream(ai::AiStream),
     /// Requests of a chat of the AI SDK.
     AiChat(ai::AiChat),
+    /// Pusher's protocol, version 7.
+    Pusher(pusher::Pusher),
 }

@@ -234,6 +234,16 @@ impl NodeId {
     pub fn random() -> Self {
         Self(rand::random::<u64>() >> (u64::BITS - Self::BITS))
     }
+
+    /// As a number of 48 bits.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// None: the number has more than 48 bits.
+    pub fn of_number(number: u64) -> Option<Self> {
+        (number >> Self::BITS == 0).then_some(Self(number))
+    }
 }
 
 impl fmt::Display for NodeId {

@@ -1,18 +1,20 @@
 //! Rules: the configured policies of channels, by patterns of their names. The first matching rule applies.
 
 mod access;
+mod built_in;
 mod event_kinds;
 mod pattern;
 mod run;
 mod widened;
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use access::Access;
+pub use built_in::BuiltInRules;
 pub use event_kinds::EventKinds;
 pub use pattern::{InvalidPattern, Pattern, is_segment};
 pub use run::{ControlChannel, Merge, NoControl, Run};
@@ -29,14 +31,6 @@ pub const RULES_MAX: usize = 1000;
 /// 0.3 ms; with three 30 ms, while it serves no other client.
 pub const LUA_DEPTH_MAX: u32 = 2;
 
-/// The rules of the demo pages' channels, for a node without rules whose broker is in its own memory. Only the newest
-/// of `demo:live:` matters (prices, cursors, positions in a game); `demo:run:` are answers; the others keep history and
-/// presence.
-pub const DEMO_RULES: &str = r#"[{ pattern = "demo:live:**", delivery = "latest" }, { pattern = "demo:run:**", history = { size = 4000, age = "1d" }, run = { lease = "10s", merge = "text", control = "demo:control:{name}" } }, { pattern = "demo:**", history = { size = 500, age = "1d" }, presence = true }]"#;
-
-/// The origin of [`DEMO_RULES`].
-pub const BUILT_IN: &str = "built in for the demo pages, because no rules are set";
-
 /// The current rules. Cheap to clone; all clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Rules(Live<RuleTable>);
@@ -47,8 +41,8 @@ pub struct RuleTable {
     rules: Box<[Rule]>,
     /// The access to a channel that no rule matches.
     otherwise: Access,
-    /// Whether they are those of [`Rules::demo`].
-    is_built_in: bool,
+    /// Some: the configuration has no rules.
+    built_in: Option<BuiltInRules>,
     /// Whether any rule has a control channel.
     has_control: bool,
 }
@@ -135,17 +129,22 @@ impl Rules {
         };
         let rules: Box<[Rule]> = read.into_iter().flatten().collect();
         let has_control = rules.iter().any(|rule| rule.control.is_some());
-        Self(Live::new(RuleTable { rules, otherwise, is_built_in: false, has_control }))
+        Self(Live::new(RuleTable { rules, otherwise, built_in: None, has_control }))
     }
 
-    /// [`DEMO_RULES`]. Access is the same as without rules, for all channels.
+    /// Those of the demo pages.
     pub fn demo(tokens: bool) -> Self {
+        Self::built_in(BuiltInRules::demo(), tokens)
+    }
+
+    /// Built-in rules. Access to channels that none of them matches is the same as without rules.
+    pub fn built_in(built_in: BuiltInRules, tokens: bool) -> Self {
         let none = Self::read(&mut Settings::default(), tokens).current();
-        let given = (RawValue::Text(DEMO_RULES.to_owned()), BUILT_IN.to_owned());
-        let given = BTreeMap::from([("rules".to_owned(), given)]);
+        let text = RawValue::Text(built_in.text.to_string());
+        let given = [("rules".to_owned(), (text, built_in.origin.to_owned()))].into();
         let read = Self::read(&mut Settings::new(given, Vec::new()), tokens).current();
-        let otherwise = none.otherwise;
-        Self(Live::new(RuleTable { otherwise, is_built_in: true, ..RuleTable::clone(&read) }))
+        let (otherwise, built_in) = (none.otherwise, Some(built_in));
+        Self(Live::new(RuleTable { otherwise, built_in, ..RuleTable::clone(&read) }))
     }
 
     /// The rules of a configuration's text.
@@ -237,9 +236,9 @@ impl RuleTable {
         self.rules.is_empty()
     }
 
-    /// Whether they are the built-in rules of the demo pages, because the configuration has none.
-    pub fn is_built_in(&self) -> bool {
-        self.is_built_in
+    /// Some: they are built in, because the configuration has none.
+    pub fn built_in(&self) -> Option<&BuiltInRules> {
+        self.built_in.as_ref()
     }
 
     /// Whether an anonymous client may do anything.
@@ -262,7 +261,8 @@ const DOC: &str = "What a node does for channels whose names match a pattern, an
     publication is delivered, and no client may use it. Without any rules, every client may use every \
     channel, or with `auth.mode = \"token\"` those that its token lists. If `demo` is on and `broker.url` is \
     `memory:`, a node without any rules has built-in ones for `demo:**`, which give the demo pages history and \
-    presence and change no access.";
+    presence and change no access. With `pusher.apps`, a node without any rules has built-in ones for the channels of its \
+    applications.";
 
 const EXAMPLE: &str = r#"[{ pattern = "chat:*", subscribe = "token", publish = "token", history = { size = 200, age = "10m" }, presence = true, delivery = "every" }, { pattern = "run:*", history = { size = 10000, age = "1h" }, run = { lease = "30s", merge = "text", rollup = "40ms", control = "run-control:{name}" } }]"#;
 

@@ -88,6 +88,7 @@ part "Node ws, two nodes, TLS" env NODE_EXTRA_CA_CERTS="$certificate" \
   node tests/clients/node_ws.mjs --node-a "${encrypted[0]}" --node-b "${encrypted[1]}"
 part "the AI SDK's clients, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/ai/main.mjs
 part "workers of runs in Python, Node and Go" env TIDEGATE="$(realpath "$binary")" node tests/ai/workers.mjs
+part "Pusher's libraries and Laravel Echo, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/pusher/main.mjs
 part "examples/, two nodes" env TIDEGATE="$binary" tests/examples.sh
 part "the TypeScript client: types and size" npm --prefix web/client run --silent lint
 part "the TypeScript client against real nodes" env TIDEGATE="$(realpath "$binary")" npm --prefix web/client test --silent
@@ -122,7 +123,7 @@ part "EventSource in Chromium, two nodes" \
 part "HTTP/2 in Chromium, with many streams and a WebSocket on one connection" \
   node tests/browser/http2.mjs "$binary"
 
-part "fault proxy and audits of the seeded tests" node --test tests/browser/lib/*.test.mjs tests/browser/chaos/*.test.mjs tests/runs_chaos/*.test.mjs
+part "fault proxy and audit of the client's tests" node --test tests/browser/lib/*.test.mjs tests/browser/chaos/*.test.mjs
 part "the client in Chromium, two nodes, with faults" env TIDEGATE="$(realpath "$binary")" node tests/browser/client.mjs chromium
 echo "== the client in Firefox, two nodes, with faults"
 status=0
@@ -136,9 +137,6 @@ part "the client in seeded faults, short" env TIDEGATE="$(realpath "$binary")" S
   node tests/browser/chaos/main.mjs websocket
 part "the client in seeded faults, short, by the other transports" env TIDEGATE="$(realpath "$binary")" SEEDS="${CLIENT_SEEDS:-2}" PARALLEL=4 MILLISECONDS=2500 \
   node tests/browser/chaos/main.mjs sse poll changing
-
-part "runs with a hundred viewers in seeded faults, short" env TIDEGATE="$(realpath "$binary")" SEEDS="${RUN_SEEDS:-3}" PARALLEL=3 MILLISECONDS=2500 \
-  node tests/runs_chaos/main.mjs
 
 # A node that exits in the test, and one of its fleet that requires an API key.
 api_key=0123456789abcdef0123456789abcdef

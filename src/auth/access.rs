@@ -40,6 +40,8 @@ pub enum AccessReason<'a> {
     Lists(&'a Pattern),
     /// The token lists the channel in `channels`.
     Channels,
+    /// An application has signed for the channel.
+    Signed,
     /// This and the following deny it. The rule allows `nobody`.
     Nobody,
     NoToken,
@@ -52,7 +54,10 @@ pub enum AccessReason<'a> {
 
 impl AccessReason<'_> {
     pub fn allows(self) -> bool {
-        matches!(self, Self::Anyone | Self::HasToken | Self::Lists(_) | Self::Channels)
+        matches!(
+            self,
+            Self::Anyone | Self::HasToken | Self::Lists(_) | Self::Channels | Self::Signed
+        )
     }
 }
 
@@ -124,8 +129,10 @@ pub fn decide<'a>(
             let listed = right.listed(identity).iter().find(|pattern| is_theirs(pattern));
             let at_connect = right == Right::Subscribe
                 && identity.channels.iter().any(|listed| listed.as_str() == channel);
+            let is_signed = identity.signed.as_ref().is_some_and(|it| it.as_str() == channel);
             match listed {
                 Some(pattern) => AccessReason::Lists(pattern),
+                None if is_signed => AccessReason::Signed,
                 None if at_connect => AccessReason::Channels,
                 None if is_missed(right.listed(identity), user) => AccessReason::UnfitUser,
                 None => AccessReason::NotListed,

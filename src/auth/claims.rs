@@ -114,6 +114,7 @@ impl Claims {
             subscribe: self.subscribe.clone(),
             publish: self.publish.clone(),
             channels: self.channels.clone(),
+            signed: None,
             ends_at: ends_at.map(time),
             issued_at,
         })

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::access::{self, AccessReason, Decision, Right};
 use super::{Auth, Identity, TokenRefused};
-use crate::rules::{Access, BUILT_IN, ControlChannel, Delivery, RuleTable, Run};
+use crate::rules::{Access, ControlChannel, Delivery, RuleTable, Run};
 
 /// The given token, and the result of its check.
 pub enum TokenStatus {
@@ -54,7 +54,10 @@ pub fn explain(table: &RuleTable, origin: &str, channel: &str, shown: &TokenStat
     let policy = table.of(channel);
     let rule = match table.find(channel) {
         Some((i, rule)) => {
-            let origin = if table.is_built_in() { BUILT_IN } else { &format!("from {origin}") };
+            let origin = match table.built_in() {
+                Some(built_in) => built_in.origin.to_owned(),
+                None => format!("from {origin}"),
+            };
             format!("rules[{i}] {:?}, {origin}", rule.pattern.as_str())
         }
         None if table.is_empty() => "there are none".to_owned(),
@@ -111,7 +114,7 @@ fn answer(decision: &Decision<'_>, table: &RuleTable) -> String {
         }
         (None, _) => {
             debug_assert!(
-                table.is_empty() || table.is_built_in(),
+                table.is_empty() || table.built_in().is_some(),
                 "what no rule matches is denied"
             );
             "without rules and tokens, every client has access to every channel".to_owned()
@@ -122,6 +125,7 @@ fn answer(decision: &Decision<'_>, table: &RuleTable) -> String {
         AccessReason::HasToken => "; the token is valid".to_owned(),
         AccessReason::Lists(pattern) => format!("; the token lists {:?}", pattern.as_str()),
         AccessReason::Channels => "; the token lists it in channels".to_owned(),
+        AccessReason::Signed => "; an application has signed for it".to_owned(),
         AccessReason::NoToken => "; there is no valid token".to_owned(),
         AccessReason::NotListed => "; the token does not list it".to_owned(),
         AccessReason::OtherUser => "; {user} in its pattern is not the token's user".to_owned(),

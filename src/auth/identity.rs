@@ -18,6 +18,8 @@ pub struct Identity {
     pub publish: Box<[Pattern]>,
     /// Channels that its sessions are subscribed to at connect.
     pub channels: Box<[Channel]>,
+    /// The channel for which an application has signed. It counts as listed, for subscribing and for publishing.
+    pub signed: Option<Channel>,
     /// When its sessions end: at `exp`, or a leeway later if `exp` had passed when it was checked. None:
     /// never, which needs `auth.require_expiry = false`.
     pub ends_at: Option<SystemTime>,

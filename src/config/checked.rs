@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::rules::{BUILT_IN, DEMO_RULES, Rules};
+use crate::rules::{BuiltInRules, Rules};
 use crate::settings::KeySpec;
 use crate::{
-    auth, broker, drain, events, internal, limits, presence, session, telemetry, transport,
+    apps, auth, broker, drain, events, internal, limits, presence, session, telemetry, transport,
 };
 
 /// A checked configuration: its values need no further checks.
@@ -22,6 +22,7 @@ pub struct Config {
     pub events: events::Config,
     pub drain: drain::Config,
     pub telemetry: telemetry::Config,
+    pub pusher: apps::Config,
     pub rules: Rules,
     /// The files it was read from. A change of one may change the configuration.
     pub files: Vec<PathBuf>,
@@ -56,9 +57,9 @@ impl Config {
                 value => format!("{key} = {value}  # {}\n", known.origin),
             });
         }
-        if self.rules.get().is_built_in() {
+        if let Some(BuiltInRules { text, origin }) = self.rules.get().built_in() {
             // A comment, so that a node started with this text is the same node.
-            toml.push_str(&format!("\n# rules = {DEMO_RULES}  # {BUILT_IN}\n"));
+            toml.push_str(&format!("\n# rules = {text}  # {origin}\n"));
         }
         toml
     }

@@ -52,7 +52,7 @@ impl FixedSettings {
             let what = "auth.keys is no longer set; set auth.mode = \"none\" if clients need not authenticate";
             settings.fault("auth.mode", what);
         }
-        let has_rules = !self.rules.is_empty() && !self.rules.is_built_in();
+        let has_rules = !self.rules.is_empty() && self.rules.built_in().is_none();
         if has_rules && !settings.is_set("rules") {
             let what = "is no longer set; set rules = [] if no channel is to have a rule";
             settings.fault("rules", what);

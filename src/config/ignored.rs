@@ -126,7 +126,10 @@ mod tests {
             ("TIDEGATE_BROKER_PREFIXX", "TIDEGATE__BROKER__PREFIX"),
             ("tidegate_demo", "TIDEGATE__DEMO"),
             ("TIDEGATE_AUTH_KEYS_SECRET", "TIDEGATE__AUTH__KEYS"),
-            ("TIDEGATE_SECRET", "TIDEGATE__AUTH__KEYS or TIDEGATE__BROKER__SECRET"),
+            (
+                "TIDEGATE_SECRET",
+                "TIDEGATE__AUTH__KEYS or TIDEGATE__BROKER__SECRET or TIDEGATE__PUSHER__APPS",
+            ),
             ("TIDEGATE_PATTERN", "TIDEGATE__RULES"),
         ] {
             let warnings = of_variables(&[name]);

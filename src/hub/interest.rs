@@ -56,6 +56,11 @@ impl Interest {
         &self.claim.channel
     }
 
+    /// From where the channel's past was requested.
+    pub fn start(&self) -> Option<ReplayStart> {
+        self.start
+    }
+
     /// Turns the interest into a subscription. `on_event` gets the position and the backlog before any publication
     /// is delivered.
     pub fn subscribe(

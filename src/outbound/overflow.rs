@@ -43,6 +43,13 @@ impl Overflow {
         Box::new(Self { stamp: Some(stamp), ..Self::default() })
     }
 
+    /// Stamps the frames from now on, those that are put back included, unless there is a stamp already.
+    pub fn stamp_from_now(&mut self, stamp: Stamp) {
+        if self.stamp.is_none() {
+            (self.stamp, self.stamped) = (Some(stamp), 0);
+        }
+    }
+
     pub fn has_stamp(&self) -> bool {
         self.stamp.is_some()
     }

@@ -45,6 +45,11 @@ impl QueueState {
         self.overflow = Some(Overflow::stamped_by(stamp));
     }
 
+    /// The same for a queue that may hold frames, unless it has a stamp already.
+    pub fn stamp_from_now(&mut self, stamp: Stamp) {
+        self.overflow.get_or_insert_default().stamp_from_now(stamp);
+    }
+
     pub fn push(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
         let is_plain =
             self.bytes < bytes_max && cost(&frame) <= bytes_max && self.overflow.is_none();

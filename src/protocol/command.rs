@@ -1,11 +1,14 @@
 //! The commands of clients.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::{Code, Id, ReplyError};
-use crate::publication::{Channel, PayloadKind, Position, Publication, ReplayStart};
+use crate::publication::{
+    Channel, PayloadKind, Position, Publication, ReplayStart, User, UserInfo,
+};
 
 /// Longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -30,6 +33,8 @@ pub enum Command {
         /// From where the client wants the channel's past.
         start: Option<ReplayStart>,
         echo: bool,
+        /// Some: an application has signed that the session may use the channel.
+        grant: Option<Box<Grant>>,
     },
     Unsubscribe {
         id: Option<Id>,
@@ -70,9 +75,25 @@ pub enum Command {
         id: Option<Id>,
         token: Token,
     },
+    /// An application has signed that the session is this user's.
+    SignIn {
+        id: Option<Id>,
+        user: Arc<str>,
+        info: Option<UserInfo>,
+    },
     Ping {
         id: Option<Id>,
     },
+}
+
+/// What an application has signed about a session and a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Who the session is on the channel.
+    pub user: User,
+    pub info: Option<UserInfo>,
+    /// Whether the session gets the list of the channel's members before it is subscribed.
+    pub is_member: bool,
 }
 
 /// A token as the client sent it. Its `Debug` output is masked.
@@ -97,6 +118,7 @@ impl Command {
             | Self::FollowRun { id, .. }
             | Self::LeaveRun { id, .. }
             | Self::Auth { id, .. }
+            | Self::SignIn { id, .. }
             | Self::Ping { id } => id.as_ref(),
         }
     }
@@ -111,7 +133,7 @@ impl Command {
             | Self::Presence { channel, .. }
             | Self::FollowRun { channel, .. }
             | Self::LeaveRun { channel, .. } => Some(channel),
-            Self::Auth { .. } | Self::Ping { .. } => None,
+            Self::Auth { .. } | Self::SignIn { .. } | Self::Ping { .. } => None,
         }
     }
 

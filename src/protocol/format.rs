@@ -18,10 +18,12 @@ pub enum Format {
     AiStream,
     /// Chunks of UI messages in text frames of a WebSocket.
     AiChat,
+    /// Events of Pusher's protocol in text frames of a WebSocket.
+    Pusher,
 }
 
 impl Format {
-    pub const EACH: [Self; 7] = [
+    pub const EACH: [Self; 8] = [
         Self::Plain,
         Self::Json,
         Self::Sse,
@@ -29,6 +31,7 @@ impl Format {
         Self::Http,
         Self::AiStream,
         Self::AiChat,
+        Self::Pusher,
     ];
     pub const COUNT: usize = Self::EACH.len();
 
@@ -40,6 +43,7 @@ impl Format {
             Self::Sse | Self::SseChannels => "sse",
             Self::Http => "http",
             Self::AiStream | Self::AiChat => "ai",
+            Self::Pusher => "pusher",
         }
     }
 
@@ -51,7 +55,7 @@ impl Format {
     /// The value of the `transport` label.
     pub fn framing(self) -> &'static str {
         match self {
-            Self::Plain | Self::Json | Self::AiChat => "websocket",
+            Self::Plain | Self::Json | Self::AiChat | Self::Pusher => "websocket",
             Self::Sse | Self::SseChannels | Self::AiStream => "sse",
             Self::Http => "poll",
         }

@@ -9,7 +9,7 @@ use super::{
     Command, DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp,
 };
 use crate::close::Close;
-use crate::publication::{Channel, Publication, ReplayStart};
+use crate::publication::{Channel, Publication, ReplayStart, SessionId};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Http {
 }
 
 impl Speak for Http {
+    fn begin(&mut self, _: SessionId) {}
+
     fn decode(&self, message: Message, _: usize) -> Decoded {
         let Self::Command(command) = self else {
             return Err(DecodeError::Close(Close::Unsupported("a poll has no body")));
@@ -35,6 +37,10 @@ impl Speak for Http {
     /// The body of the response: the reply of the json protocol without `type`, as a line.
     fn reply(&self, reply: &Reply) -> Option<Bytes> {
         Some(without_type(&written::reply(reply)).into())
+    }
+
+    fn nothing_kept(&self, _: &Channel) -> Option<Bytes> {
+        None
     }
 
     fn refuse(&self, error: ReplyError, _: Close) -> Result<Reply, Close> {
@@ -58,6 +64,14 @@ impl Speak for Http {
 
     fn stamp(&self) -> Option<Stamp> {
         None
+    }
+
+    fn member_stamp(&self) -> Option<Stamp> {
+        None
+    }
+
+    fn takes_tokens(&self) -> bool {
+        true
     }
 
     fn publishes(&self) -> bool {

@@ -4,7 +4,7 @@ mod command;
 pub(super) mod depth;
 pub(super) mod fault;
 pub(super) mod publication;
-mod readable;
+pub(super) mod readable;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::close::Close;
 use crate::framing::websocket;
-use crate::publication::{Channel, PayloadKind, Publication, ReplayStart};
+use crate::publication::{Channel, PayloadKind, Publication, ReplayStart, SessionId};
 
 /// The json protocol's name in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "tidegate.v1.json";
@@ -28,6 +28,8 @@ pub const SUBPROTOCOL: &str = "tidegate.v1.json";
 pub struct Json;
 
 impl Speak for Json {
+    fn begin(&mut self, _: SessionId) {}
+
     fn decode(&self, message: Message, depth_max: usize) -> Decoded {
         match command::decode(&message) {
             Err(DecodeError::Close(close)) => Err(DecodeError::Close(close)),
@@ -45,6 +47,10 @@ impl Speak for Json {
 
     fn reply(&self, reply: &Reply) -> Option<Bytes> {
         Some(websocket::message(PayloadKind::Text, &written::reply(reply)))
+    }
+
+    fn nothing_kept(&self, _: &Channel) -> Option<Bytes> {
+        None
     }
 
     fn refuse(&self, error: ReplyError, _: Close) -> Result<Reply, Close> {
@@ -65,6 +71,14 @@ impl Speak for Json {
 
     fn stamp(&self) -> Option<Stamp> {
         None
+    }
+
+    fn member_stamp(&self) -> Option<Stamp> {
+        None
+    }
+
+    fn takes_tokens(&self) -> bool {
+        true
     }
 
     fn publishes(&self) -> bool {

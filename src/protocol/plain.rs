@@ -6,7 +6,7 @@ use super::close_code::{close_frame, end_frame};
 use super::{Command, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
 use crate::close::Close;
 use crate::framing::websocket;
-use crate::publication::{Channel, Publication, ReplayStart, Traceparent};
+use crate::publication::{Channel, Publication, ReplayStart, SessionId, Traceparent};
 
 /// The subprotocol that a plain client may request. A browser closes the connection if the response names no
 /// subprotocol of its list, so a browser that sends its token in `Sec-WebSocket-Protocol` needs this one
@@ -23,6 +23,8 @@ pub struct Plain {
 }
 
 impl Speak for Plain {
+    fn begin(&mut self, _: SessionId) {}
+
     fn decode(&self, message: Message, _: usize) -> Decoded {
         let publication = Publication {
             traceparent: self.traceparent.as_deref().copied(),
@@ -32,6 +34,10 @@ impl Speak for Plain {
     }
 
     fn reply(&self, _: &Reply) -> Option<Bytes> {
+        None
+    }
+
+    fn nothing_kept(&self, _: &Channel) -> Option<Bytes> {
         None
     }
 
@@ -54,6 +60,14 @@ impl Speak for Plain {
 
     fn stamp(&self) -> Option<Stamp> {
         None
+    }
+
+    fn member_stamp(&self) -> Option<Stamp> {
+        None
+    }
+
+    fn takes_tokens(&self) -> bool {
+        true
     }
 
     fn publishes(&self) -> bool {

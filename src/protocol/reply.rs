@@ -1,8 +1,9 @@
 //! The replies to commands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::Id;
+use super::{Id, SharedMembers};
 use crate::publication::{Channel, EndReason, Members, Position, Publication, User};
 
 /// The reply to a command.
@@ -32,6 +33,12 @@ pub enum Reply {
         id: Option<Id>,
         channel: Channel,
         members: Members,
+    },
+    /// The session is a member of the channel to which it is subscribed.
+    Joined {
+        id: Option<Id>,
+        channel: Channel,
+        members: Arc<SharedMembers>,
     },
     Authenticated {
         id: Option<Id>,

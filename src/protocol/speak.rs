@@ -4,18 +4,25 @@ use bytes::Bytes;
 
 use super::{Command, Format, Message, Reply, ReplyError, Stamp};
 use crate::close::Close;
-use crate::publication::{Channel, ReplayStart};
+use crate::publication::{Channel, ReplayStart, SessionId};
 
 /// Everything in which protocols differ, as a session uses it.
 ///
 /// No method has a default, so that a new protocol must define each.
 pub trait Speak {
+    /// Tells the protocol the id of its session, before any other call.
+    fn begin(&mut self, session: SessionId);
+
     /// Decodes one message. A message may hold several commands, each with its own result. `depth_max`: how
     /// deep a message may be nested, if the protocol has nesting.
     fn decode(&self, message: Message, depth_max: usize) -> Decoded;
 
     /// The bytes of a reply. None: the protocol has no message for it.
     fn reply(&self, reply: &Reply) -> Option<Bytes>;
+
+    /// What a new subscriber gets that asked for the newest publications of a channel, and there are none. None: the
+    /// protocol has no message for it.
+    fn nothing_kept(&self, channel: &Channel) -> Option<Bytes>;
 
     /// What follows from a refused command: the error reply on an open connection, or the close of the
     /// connection if the protocol has no error message.
@@ -34,8 +41,15 @@ pub trait Speak {
     /// What the session writes into each frame. None: all sessions of the format get the same bytes.
     fn stamp(&self) -> Option<Stamp>;
 
+    /// What a session that is a member of a channel writes into the frames that tell of members. None: all sessions of the
+    /// format get the same bytes.
+    fn member_stamp(&self) -> Option<Stamp>;
+
     /// Whether the client can publish on this connection.
     fn publishes(&self) -> bool;
+
+    /// Whether clients identify themselves with tokens. If not, an anonymous session may stay.
+    fn takes_tokens(&self) -> bool;
 
     /// Whether the session subscribes to the channels that its token lists.
     fn subscribes_listed(&self) -> bool;
@@ -71,12 +85,20 @@ macro_rules! protocols {
         })+
 
         impl Speak for Protocol {
+            fn begin(&mut self, session: SessionId) {
+                match self { $(Self::$name(it) => it.begin(session),)+ }
+            }
+
             fn decode(&self, message: Message, depth_max: usize) -> Decoded {
                 match self { $(Self::$name(it) => it.decode(message, depth_max),)+ }
             }
 
             fn reply(&self, reply: &Reply) -> Option<Bytes> {
                 match self { $(Self::$name(it) => it.reply(reply),)+ }
+            }
+
+            fn nothing_kept(&self, channel: &Channel) -> Option<Bytes> {
+                match self { $(Self::$name(it) => it.nothing_kept(channel),)+ }
             }
 
             fn refuse(&self, error: ReplyError, close: Close) -> Result<Reply, Close> {
@@ -97,6 +119,14 @@ macro_rules! protocols {
 
             fn stamp(&self) -> Option<Stamp> {
                 match self { $(Self::$name(it) => it.stamp(),)+ }
+            }
+
+            fn member_stamp(&self) -> Option<Stamp> {
+                match self { $(Self::$name(it) => it.member_stamp(),)+ }
+            }
+
+            fn takes_tokens(&self) -> bool {
+                match self { $(Self::$name(it) => it.takes_tokens(),)+ }
             }
 
             fn publishes(&self) -> bool {

@@ -14,7 +14,7 @@ use super::json::written;
 use super::{DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
 use crate::close::Close;
 use crate::framing::sse::{COMMENT, SseEvent};
-use crate::publication::{Channel, PayloadKind, Publication, ReplayStart};
+use crate::publication::{Channel, PayloadKind, Publication, ReplayStart, SessionId};
 
 /// The content type of the response.
 pub const CONTENT_TYPE: &str = "text/event-stream";
@@ -46,6 +46,8 @@ impl Sse {
 }
 
 impl Speak for Sse {
+    fn begin(&mut self, _: SessionId) {}
+
     fn decode(&self, _: Message, _: usize) -> Decoded {
         Self::refuse_message()
     }
@@ -64,6 +66,10 @@ impl Speak for Sse {
             first = first.name("gap").data(&written::push(&gap));
         }
         Some(first.end())
+    }
+
+    fn nothing_kept(&self, _: &Channel) -> Option<Bytes> {
+        None
     }
 
     fn refuse(&self, _: ReplyError, close: Close) -> Result<Reply, Close> {
@@ -85,6 +91,14 @@ impl Speak for Sse {
 
     fn stamp(&self) -> Option<Stamp> {
         None
+    }
+
+    fn member_stamp(&self) -> Option<Stamp> {
+        None
+    }
+
+    fn takes_tokens(&self) -> bool {
+        true
     }
 
     fn publishes(&self) -> bool {

@@ -11,9 +11,11 @@ use super::joined::{Joined, ReportedSubscription};
 use super::principal::{Principal, time_left};
 use super::rights::{PrincipalRefused, admit, denial};
 use super::state::{close_of, code_of};
+use super::users::Entered;
+use crate::auth::Identity;
 use crate::auth::access::Right;
 use crate::close::Close;
-use crate::protocol::{Code, Id, Reply, ReplyError, Token};
+use crate::protocol::{Code, Id, Reply, ReplyError, Speak, Token};
 use crate::telemetry;
 
 /// Most consecutive tokens that are not accepted. Checking a token costs more than any other command.
@@ -54,6 +56,16 @@ impl Session {
             }
         };
         self.bad_tokens = 0;
+        self.set_identity(id, identity, entered);
+    }
+
+    /// The session has this identity from now on.
+    pub(super) fn set_identity(
+        &mut self,
+        id: Option<Id>,
+        identity: Arc<Identity>,
+        entered: Option<Entered>,
+    ) {
         let (before, user) = (self.state.principal().user(), identity.user.clone());
         let is_same = before == user && self.state.principal().info() == identity.info.as_ref();
         let expires_in = time_left(&identity, SystemTime::now());
@@ -93,10 +105,11 @@ impl Session {
     /// Ends the subscriptions that are no longer allowed, and sends an error for each.
     pub(super) fn end_forbidden_subscriptions(&mut self) {
         let mut errors = Vec::new();
-        let state = &self.state;
+        let state = &mut self.state;
         self.subscriptions.retain(|joined| {
             let channel = joined.subscription.channel();
             let Err(denied) = state.check(Right::Subscribe, channel) else { return true };
+            state.withdraw(channel);
             let (channel, code) = (Some(channel.to_string()), code_of(denied));
             let message = format!("no longer subscribed: {denied}");
             errors.push(Reply::Error(ReplyError { id: None, channel, code, message }));
@@ -116,7 +129,8 @@ impl Session {
         self.state.follow_clock(Instant::now(), SystemTime::now());
         let principal = self.state.principal();
         let tokens = self.context.auth.is_on();
-        let timeout = self.context.anonymous_timeout();
+        let takes_tokens = self.state.protocol().takes_tokens();
+        let timeout = self.context.anonymous_timeout(takes_tokens);
         if principal.identity().is_none() && principal.differs_from(tokens, timeout) {
             self.state.set_principal(Principal::anonymous(tokens, timeout, Instant::now()));
         }
@@ -125,12 +139,12 @@ impl Session {
             return;
         }
         self.end_forbidden_subscriptions();
-        let principal = self.state.principal();
         for joined in &mut self.subscriptions {
             let channel = joined.subscription.channel();
             let reported = joined.attendance.as_deref();
             if ReportedSubscription::is_outdated(reported, &self.context, channel) {
-                joined.attendance = ReportedSubscription::new(&self.context, channel, principal);
+                let identity = self.state.identity_on(channel);
+                joined.attendance = ReportedSubscription::new(&self.context, channel, identity);
             }
         }
     }
@@ -138,11 +152,11 @@ impl Session {
     /// Enters its channels again, as another user or with another info. If the user changed, the channels' members
     /// get a join and a leave.
     fn renew_presence(&mut self) {
-        let principal = self.state.principal();
         for joined in &mut self.subscriptions {
             if joined.attendance.is_some() {
                 let channel = joined.subscription.channel();
-                joined.attendance = ReportedSubscription::new(&self.context, channel, principal);
+                let identity = self.state.identity_on(channel);
+                joined.attendance = ReportedSubscription::new(&self.context, channel, identity);
             }
         }
     }

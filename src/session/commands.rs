@@ -41,7 +41,10 @@ impl Session {
             {
                 self.subscribe_again(id, channel, start);
             }
-            Command::Subscribe { id, channel, start, echo } => {
+            Command::Subscribe { id, channel, start, echo, .. } => {
+                if !self.check_membership(&id, &channel) {
+                    return;
+                }
                 let interest = self.context.hub.interest(channel, start);
                 self.in_flight.subscribe(id, interest, echo);
             }
@@ -50,6 +53,7 @@ impl Session {
                 // not wait for them.
                 self.echoes_due = self.outbound.echoes();
                 self.subscriptions.retain(|joined| !joined.is_of(&channel));
+                self.state.withdraw(&channel);
                 self.reply(&Reply::Unsubscribed { id, channel });
             }
             Command::History { id, channel, since, limit } => {
@@ -66,6 +70,7 @@ impl Session {
             }
             Command::LeaveRun { id, channel, request } => self.leave_run(id, channel, request, now),
             Command::Auth { id, token } => self.authenticate(id, token),
+            Command::SignIn { id, user, info } => self.sign_in(id, user, info),
             Command::Ping { id } => self.reply(&Reply::Pong { id }),
         }
     }
@@ -79,11 +84,13 @@ impl Session {
                 self.reply_or_close(outcome);
             }
             CompletedCommand::Answered(reply) => reply.iter().for_each(|reply| self.reply(reply)),
+            CompletedCommand::Joined { id, channel, answer } => self.joined(id, channel, answer),
             CompletedCommand::RunFound { request, answer } => self.run_found(*request, answer),
             CompletedCommand::Authenticated { id, answer } => self.authenticated(id, answer),
             CompletedCommand::Subscribed { id, interest, echo, answer } => match answer {
                 Ok(()) => self.subscribed(id, interest, echo),
                 Err(unavailable) => {
+                    self.state.withdraw(interest.channel());
                     let channel = Some(interest.channel().to_string());
                     self.reply_or_close(self.unavailable(id, channel, unavailable));
                 }
@@ -95,7 +102,16 @@ impl Session {
     fn subscribed(&mut self, id: Option<Id>, interest: Interest, echo: bool) {
         // The rules may have changed since the command was allowed.
         match self.state.check(Right::Subscribe, interest.channel()) {
-            Err(denied) => self.reply(&rights::denial(id, interest.channel(), denied)),
+            Err(denied) => {
+                self.reply(&rights::denial(id, interest.channel(), denied));
+                self.state.withdraw(interest.channel());
+            }
+            Ok(()) if self.state.is_member(interest.channel()) => {
+                let channel = interest.channel().clone();
+                self.stamp_members();
+                self.subscribe(id.clone(), interest, self.subscriber(echo));
+                self.list_members(id, channel);
+            }
             Ok(()) => _ = self.subscribe(id, interest, self.subscriber(echo)),
         }
     }

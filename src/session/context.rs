@@ -66,9 +66,10 @@ impl SessionContext {
     }
 
     /// How long an anonymous session may stay without a token. None: without limit, because the rules allow
-    /// `anyone` something, or because the node accepts no tokens.
-    pub(super) fn anonymous_timeout(&self) -> Option<Duration> {
-        let needed = self.auth.is_on() && !self.hub.rules().get().allows_anonymous();
+    /// `anyone` something, or because the node or the session's protocol takes no tokens.
+    pub(super) fn anonymous_timeout(&self, takes_tokens: bool) -> Option<Duration> {
+        let takes_tokens = takes_tokens && self.auth.is_on();
+        let needed = takes_tokens && !self.hub.rules().get().allows_anonymous();
         needed.then(|| self.auth.timeout())
     }
 }

@@ -11,8 +11,9 @@ use super::run_search::{FollowRequest, RunCheck};
 use crate::auth::{Identity, TokenRefused};
 use crate::broker::{PublishedEvent, Receipt, Unavailable};
 use crate::hub::Interest;
+use crate::presence::MembersRead;
 use crate::protocol::{Id, Reply};
-use crate::publication::Position;
+use crate::publication::{Channel, Position};
 use crate::telemetry::Trace;
 
 /// Most publications in flight for one session. Beyond that the session reads nothing, so that TCP flow
@@ -47,6 +48,11 @@ enum PendingCommand {
         id: Option<Id>,
         future: BoxFuture<'static, TokenCheck>,
     },
+    Join {
+        id: Option<Id>,
+        channel: Channel,
+        future: BoxFuture<'static, MembersRead>,
+    },
     FindRun {
         request: Box<FollowRequest>,
         future: BoxFuture<'static, RunCheck>,
@@ -77,6 +83,11 @@ pub enum CompletedCommand {
     Authenticated {
         id: Option<Id>,
         answer: TokenCheck,
+    },
+    Joined {
+        id: Option<Id>,
+        channel: Channel,
+        answer: MembersRead,
     },
     RunFound {
         request: Box<FollowRequest>,
@@ -112,6 +123,17 @@ impl InFlight {
     pub fn authenticate(&mut self, id: Option<Id>, future: BoxFuture<'static, TokenCheck>) {
         self.query_pending = true;
         self.pending.push_back(PendingCommand::Authentication { id, future });
+    }
+
+    /// Adds a query for the members of a channel to which the session is subscribed.
+    pub fn join(
+        &mut self,
+        id: Option<Id>,
+        channel: Channel,
+        future: BoxFuture<'static, MembersRead>,
+    ) {
+        self.query_pending = true;
+        self.pending.push_back(PendingCommand::Join { id, channel, future });
     }
 
     /// Adds the search for a run.
@@ -166,6 +188,13 @@ impl InFlight {
                     self.pending.pop_front();
                     self.query_pending = false;
                     CompletedCommand::Authenticated { id, answer }
+                }
+                Some(PendingCommand::Join { id, channel, future }) => {
+                    let answer = ready!(future.as_mut().poll(cx));
+                    let (id, channel) = (id.take(), channel.clone());
+                    self.pending.pop_front();
+                    self.query_pending = false;
+                    CompletedCommand::Joined { id, channel, answer }
                 }
                 Some(PendingCommand::FindRun { future, .. }) => {
                     let answer = ready!(future.as_mut().poll(cx));

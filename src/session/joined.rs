@@ -1,7 +1,7 @@
 //! A channel that a session is subscribed to.
 
 use super::SessionContext;
-use super::principal::Principal;
+use crate::auth::Identity;
 use crate::events::Attending;
 use crate::hub::Subscription;
 use crate::presence::Present;
@@ -24,14 +24,16 @@ pub struct ReportedSubscription {
 }
 
 impl ReportedSubscription {
-    /// Reports a subscription of the principal. None: the channel's rule keeps no presence and has no events.
+    /// Reports a subscription of this identity, or of an anonymous session. None: the channel's rule keeps no presence
+    /// and has no events.
     pub fn new(
         context: &SessionContext,
         channel: &Channel,
-        principal: &Principal,
+        identity: Option<&Identity>,
     ) -> Option<Box<Self>> {
         let policy = context.hub.rules().of(channel.as_str());
-        let (user, info) = (principal.user(), principal.info());
+        let user = identity.and_then(|identity| identity.user.clone());
+        let info = identity.and_then(|identity| identity.info.as_ref());
         let attending = context.events.enter(channel, &policy, &user, info);
         let enter = || context.presence.enter(channel.clone(), user, info);
         let present = policy.presence.then(enter);

@@ -35,6 +35,8 @@ pub struct SessionParameters {
     pub closes_on_gap: bool,
     /// Some: the session follows the run on its channel, and is closed if there is none.
     pub run: Option<RunWanted>,
+    /// Some: the session is closed at its start, for this reason.
+    pub refused: Option<Close>,
 }
 
 impl Session {
@@ -50,9 +52,14 @@ impl Session {
         context: Arc<SessionContext>,
         parameters: SessionParameters,
     ) -> Result<(Self, JoinPosition), TooMany> {
-        let SessionParameters { mut protocol, token, echo, mut since, closes_on_gap, run } =
+        let SessionParameters { mut protocol, token, echo, mut since, closes_on_gap, run, refused } =
             parameters;
         let outbound = Arc::new(Outbound::new(context.next_id(), context.config.queue_bytes_max));
+        protocol.begin(outbound.session());
+        if let Some(close) = refused {
+            telemetry::rejected(Rejected::Token, &close.text());
+            outbound.close(close);
+        }
         if let Some(stamp) = protocol.stamp() {
             outbound.stamp_with(stamp);
         }
@@ -70,7 +77,11 @@ impl Session {
             Ok(Principal::of(Arc::new(identity), entered, now))
         });
         let principal = match admitted {
-            None => Principal::anonymous(context.auth.is_on(), context.anonymous_timeout(), now),
+            None => Principal::anonymous(
+                context.auth.is_on(),
+                context.anonymous_timeout(protocol.takes_tokens()),
+                now,
+            ),
             Some(Ok(principal)) => principal,
             Some(Err(PrincipalRefused::TooMany(too_many))) => return Err(too_many),
             Some(Err(refused)) => {

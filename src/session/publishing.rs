@@ -6,7 +6,7 @@ use super::Session;
 use crate::broker::{ENDED, PublishedEvent, Receipt, TOO_LARGE, Unavailable};
 use crate::close::Close;
 use crate::protocol::{Code, Id, Reply, ReplyError, Speak};
-use crate::publication::{Channel, Position, Publication};
+use crate::publication::{Channel, Position, Publication, User};
 use crate::rules::NoControl;
 use crate::telemetry::{self, Trace};
 
@@ -25,6 +25,7 @@ impl Session {
         now: Instant,
     ) {
         let control = self.context.hub.rules().control(&channel);
+        let user = self.state.identity_on(&channel).and_then(|identity| identity.user.clone());
         let (channel, is_control) = match control {
             None => (channel, false),
             Some(Ok(control)) => (control, true),
@@ -37,7 +38,7 @@ impl Session {
         let mut own = self.subscriptions.iter().filter(|it| it.is_of(&channel));
         let echo = own.next().is_some_and(|own| own.subscription.echo());
         self.echoes_due = self.echoes_due.wrapping_add(u32::from(echo));
-        let mut publication = self.with_origin(publication);
+        let mut publication = self.with_origin(publication, user);
         let trace = telemetry::publication_received(self.format(), &channel, &mut publication);
         let policy = || self.context.hub.rules().of(channel.as_str());
         let event = self.context.events.publication(&channel, policy, &publication);
@@ -50,8 +51,8 @@ impl Session {
     }
 
     /// Adds the session, the user and the time.
-    fn with_origin(&self, publication: Publication) -> Publication {
-        let (session, user) = (Some(self.outbound.session()), self.state.principal().user());
+    fn with_origin(&self, publication: Publication, user: User) -> Publication {
+        let session = Some(self.outbound.session());
         Publication { session, user, ..publication.sent_now() }
     }
 

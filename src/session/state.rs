@@ -6,9 +6,11 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::Config;
+use super::grants::Grants;
 use super::principal::Principal;
 use super::rates::{Excess, RateKind, Rates};
-use crate::auth::access::{Denied, Right};
+use crate::auth::Identity;
+use crate::auth::access::{self, Denied, Right};
 use crate::close::Close;
 use crate::limits::Limits;
 use crate::protocol::{Code, Command, DecodeError, Message, Protocol, Reply, ReplyError, Speak};
@@ -33,6 +35,8 @@ pub struct SubscriptionState {
     protocol: Protocol,
     rules: Rules,
     principal: Principal,
+    /// None for most sessions.
+    grants: Option<Box<Grants>>,
     rates: Rates,
     config: Arc<Config>,
     bad_commands: u32,
@@ -46,7 +50,8 @@ impl SubscriptionState {
         limits: Limits,
         principal: Principal,
     ) -> Self {
-        Self { protocol, rules, principal, rates: Rates::new(limits), bad_commands: 0, config }
+        let rates = Rates::new(limits);
+        Self { protocol, rules, principal, grants: None, rates, bad_commands: 0, config }
     }
 
     pub fn protocol(&self) -> &Protocol {
@@ -69,7 +74,33 @@ impl SubscriptionState {
 
     /// Checks whether the session has the right on the channel.
     pub fn check(&self, right: Right, channel: &Channel) -> Result<(), Denied> {
-        self.principal.check(&self.rules, right, channel)
+        match self.granted(channel) {
+            Some(identity) => {
+                access::check(&self.rules.get(), Some(identity), right, channel.as_str())
+            }
+            None => self.principal.check(&self.rules, right, channel),
+        }
+    }
+
+    /// Who the session is on the channel: by what an application has signed about it, or by its token.
+    pub fn identity_on(&self, channel: &Channel) -> Option<&Identity> {
+        self.granted(channel).or(self.principal.identity().map(Arc::as_ref))
+    }
+
+    fn granted(&self, channel: &Channel) -> Option<&Identity> {
+        self.grants.as_deref().and_then(|grants| grants.of(channel))
+    }
+
+    /// Whether an application has signed that the session is a member of the channel.
+    pub fn is_member(&self, channel: &Channel) -> bool {
+        self.grants.as_deref().is_some_and(|grants| grants.is_member(channel))
+    }
+
+    /// Forgets what an application has signed about the channel.
+    pub fn withdraw(&mut self, channel: &Channel) {
+        if let Some(grants) = &mut self.grants {
+            grants.remove(channel);
+        }
     }
 
     /// Exchanges the rate limiter: the requests of one client share one.
@@ -101,6 +132,11 @@ impl SubscriptionState {
             }
             Err(DecodeError::Close(close)) => return vec![Action::Close(close)],
         };
+        if outcomes.is_empty()
+            && let Some(close) = self.count_heartbeat(now)
+        {
+            return vec![Action::Close(close)];
+        }
         let mut actions = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
             let kind = outcome.as_ref().map_or(RateKind::Commands, rate_kind);
@@ -124,7 +160,9 @@ impl SubscriptionState {
     }
 
     fn bad_command(&mut self, error: ReplyError, rate: Result<(), Excess>) -> Action {
-        self.bad_commands += u32::from(error.code == Code::BadRequest);
+        // A protocol that refuses a command itself has checked a signature.
+        let is_bad = matches!(error.code, Code::BadRequest | Code::Unauthorized);
+        self.bad_commands += u32::from(is_bad);
         match rate {
             Ok(()) => Action::Reply(Reply::Error(error)),
             Err(excess) => self.rate_limited(excess, error),
@@ -155,6 +193,10 @@ impl SubscriptionState {
                 return Action::Reply(Reply::Error(error));
             }
             *subscribed += 1;
+            if let Command::Subscribe { channel, grant: Some(grant), .. } = &command {
+                let principal = self.principal.identity();
+                self.grants.get_or_insert_default().add(channel, grant, principal);
+            }
         }
         Action::Do(command)
     }
@@ -198,6 +240,11 @@ impl SubscriptionState {
     fn allow(&self, command: &Command) -> Result<(), Denied> {
         match command {
             Command::Publish { channel, .. } => self.check(Right::Publish, channel),
+            Command::Subscribe { channel, grant: Some(grant), .. } => {
+                let identity = Grants::identity(channel, grant, self.principal.identity());
+                let rules = self.rules.get();
+                access::check(&rules, Some(&identity), Right::Subscribe, channel.as_str())
+            }
             Command::Subscribe { channel, .. }
             | Command::History { channel, .. }
             | Command::Presence { channel, .. } => self.check(Right::Subscribe, channel),
@@ -209,6 +256,7 @@ impl SubscriptionState {
             Command::LeaveRun { .. }
             | Command::Unsubscribe { .. }
             | Command::Auth { .. }
+            | Command::SignIn { .. }
             | Command::Ping { .. } => Ok(()),
         }
     }

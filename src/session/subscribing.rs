@@ -6,7 +6,7 @@ use super::repeated_subscribe::{self, RepeatedSubscribe};
 use super::replaying;
 use crate::close::Close;
 use crate::hub::{Interest, SubscribeEvent, Subscriber};
-use crate::protocol::{Id, Reply};
+use crate::protocol::{Id, Reply, Speak};
 use crate::publication::{Channel, ReplayStart};
 use crate::telemetry;
 
@@ -37,7 +37,7 @@ impl Session {
         subscriber: Subscriber,
         unless_whole: Option<Close>,
     ) -> JoinPosition {
-        let channel = interest.channel().clone();
+        let (channel, start) = (interest.channel().clone(), interest.start());
         let own = subscriber.clone();
         let mut join_position = JoinPosition::default();
         let subscription = interest.subscribe(subscriber, &mut |event| match event {
@@ -52,6 +52,10 @@ impl Session {
                 let (id, channel) = (id.clone(), channel.clone());
                 self.reply(&Reply::Subscribed { id, channel, position, recovered });
             }
+            SubscribeEvent::Backlog([]) if matches!(start, Some(ReplayStart::Newest(_))) => {
+                let frame = self.state.protocol().nothing_kept(&channel);
+                frame.into_iter().for_each(|frame| self.outbound.push_own_or_close(frame));
+            }
             SubscribeEvent::Backlog(backlog) => {
                 replaying::push_backlog(&own, channel.as_str(), backlog);
             }
@@ -60,8 +64,8 @@ impl Session {
             }
             SubscribeEvent::Gap(reason) => replaying::push_gap(&own, channel.as_str(), reason),
         });
-        let principal = self.state.principal();
-        let attendance = ReportedSubscription::new(&self.context, &channel, principal);
+        let identity = self.state.identity_on(&channel);
+        let attendance = ReportedSubscription::new(&self.context, &channel, identity);
         self.subscriptions.push(Joined { subscription, attendance });
         join_position
     }

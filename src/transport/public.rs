@@ -6,6 +6,7 @@ use super::Config;
 use super::admission::Admission;
 use super::connection_refusal::ConnectionRefusal;
 use super::demo::Demo;
+use crate::apps::Apps;
 use crate::drain::{Drain, Phase};
 use crate::limits::Limits;
 use crate::live::Live;
@@ -17,6 +18,7 @@ pub struct Public {
     pub(super) context: Arc<SessionContext>,
     pub(super) server: Live<Config>,
     pub(super) demo: Option<Demo>,
+    pub(super) apps: Apps,
     /// Whether only this host can reach the listener. Set at the start; later configurations do not change
     /// it.
     pub(super) on_loopback: bool,
@@ -30,12 +32,13 @@ impl Public {
         limits: Limits,
         memory: MemoryMonitor,
         demo: Option<Demo>,
+        apps: Apps,
         context: Arc<SessionContext>,
         drain: Drain,
     ) -> Self {
         let on_loopback = server.get().listen.ip().is_loopback();
         let admission = Admission::new(limits, memory);
-        Self { context, server, demo, on_loopback, admission, drain }
+        Self { context, server, demo, apps, on_loopback, admission, drain }
     }
 
     /// Whether the next client would be refused because of the number of connections.

@@ -279,14 +279,15 @@ fn stream(session: Box<Session>, transport: Transport, version: Version) -> Requ
 async fn start_session(
     public: &Public,
     request: &Request<()>,
-    channel: Option<&str>,
+    variable: Option<&str>,
     selected: &RouteProtocol,
 ) -> Result<StartedSession, RequestRefused> {
     let (headers, query) = (request.headers(), Query::new(request.uri().query()));
     let channels_max = public.context.config.channels_max;
     let version = request.version();
-    let routed = RoutedRequest { channel, query, headers, version, channels_max };
-    let SessionRequest { protocol, echo, since, closes_on_gap, run, wait } =
+    let apps = &public.apps;
+    let routed = RoutedRequest { variable, query, headers, version, channels_max, apps };
+    let SessionRequest { protocol, echo, since, closes_on_gap, run, refused, wait } =
         (selected.read)(&routed)?;
     let context = public.context.clone();
     let token = match credentials::token(headers, query) {
@@ -296,7 +297,8 @@ async fn start_session(
         // Without authentication a token is ignored.
         _ => None,
     };
-    let parameters = SessionParameters { protocol, token, echo, since, closes_on_gap, run };
+    let parameters =
+        SessionParameters { protocol, token, echo, since, closes_on_gap, run, refused };
     let (session, join_position) = Session::start(context, parameters).await?;
     Ok(StartedSession { session: Box::new(session), join_position, wait })
 }

@@ -68,6 +68,15 @@ impl RequestRefused {
         }
     }
 
+    /// The path is that of an application's clients, and the node has no applications.
+    pub fn no_apps() -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code: "not_found",
+            ..Self::bad_request("the node has no applications: pusher.apps is not set")
+        }
+    }
+
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         Self {
             status: StatusCode::METHOD_NOT_ALLOWED,

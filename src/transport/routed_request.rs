@@ -8,6 +8,8 @@ use hyper::{HeaderMap, Version};
 use percent_encoding::percent_decode_str;
 
 use super::request_refused::RequestRefused;
+use crate::apps::Apps;
+use crate::close::Close;
 use crate::http::{self, Parameter, Query, Repeated};
 use crate::protocol::Protocol;
 use crate::publication::{Channel, InvalidCount, InvalidStart, Position, ReplayStart, Traceparent};
@@ -18,13 +20,14 @@ pub const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// A request whose path matches a route.
 pub struct RoutedRequest<'a> {
-    /// As in the path, percent-encoded. None: the path has no channel.
-    pub channel: Option<&'a str>,
+    /// What the path has in place of `{channel}` or `{key}`, percent-encoded. None: the route's path has neither.
+    pub variable: Option<&'a str>,
     pub query: Query<'a>,
     pub headers: &'a HeaderMap,
     pub version: Version,
     /// `session.channels_max`.
     pub channels_max: usize,
+    pub apps: &'a Apps,
 }
 
 /// The session that it asks for.
@@ -38,6 +41,8 @@ pub struct SessionRequest {
     pub closes_on_gap: bool,
     /// Some: it follows the run on its channel, and is refused if there is none.
     pub run: Option<RunWanted>,
+    /// Some: it is closed at its start.
+    pub refused: Option<Close>,
     /// How long a poll waits. Zero for all other requests.
     pub wait: Duration,
 }
@@ -50,6 +55,7 @@ impl SessionRequest {
             since: Vec::new(),
             closes_on_gap: false,
             run: None,
+            refused: None,
             wait: Duration::ZERO,
         }
     }
@@ -58,7 +64,7 @@ impl SessionRequest {
 impl RoutedRequest<'_> {
     /// The channel of the path.
     pub fn channel(&self) -> Result<Channel, RequestRefused> {
-        channel(self.channel.unwrap_or_default()).map_err(RequestRefused::bad_request)
+        channel(self.variable.unwrap_or_default()).map_err(RequestRefused::bad_request)
     }
 
     /// The channels of the query: each `channel` in it, once, at most `channels_max` and as many as a session

@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use super::request_refused::RequestRefused;
 use super::routed_request::{HEAD_BYTES_MAX, RoutedRequest, SessionRequest, has_chunks, position};
+use crate::close::Close;
 use crate::http::{Parameter, idempotency_key};
 use crate::protocol::{
-    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, Protocol, ai, http, json, plain, sse,
+    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, Protocol, ai, http, json, plain, pusher, sse,
 };
 use crate::publication::{PayloadKind, Publication, ReplayStart};
 use crate::session::RunWanted;
@@ -25,7 +26,7 @@ const RESUME_BYTES_MAX: usize = HEAD_BYTES_MAX - (3 << 10);
 
 /// A path of the public listener.
 pub struct Route {
-    /// `{channel}` matches all that stands between what is before and behind it, slashes included.
+    /// `{channel}` or `{key}` matches all that stands between what is before and behind it, slashes included.
     pub path: &'static str,
     pub transport: Transport,
     /// The protocols of the path. The first is the default.
@@ -96,6 +97,11 @@ pub const ROUTES: &[Route] = &[
         protocols: &[RouteProtocol { subprotocol: None, read: ai_stream }],
     },
     Route {
+        path: "/app/{key}",
+        transport: Transport::WebSocket,
+        protocols: &[RouteProtocol { subprotocol: None, read: pusher }],
+    },
+    Route {
         path: "/publish/{channel}",
         transport: Transport::Request(ShortRequest::Publish),
         protocols: &[RouteProtocol { subprotocol: None, read: publish }],
@@ -121,10 +127,11 @@ pub const ROUTES: &[Route] = &[
 const POLL_WAIT: Duration = Duration::from_secs(25);
 const POLL_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// The route of a path, and the channel in it, percent-encoded.
+/// The route of a path, and what is variable in it, percent-encoded.
 pub fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
-    ROUTES.iter().find_map(|route| match route.path.split_once("{channel}") {
-        Some((before, behind)) => {
+    ROUTES.iter().find_map(|route| match route.path.split_once(['{', '}']) {
+        Some((before, name)) => {
+            let behind = name.split_once('}').map_or("", |(_, behind)| behind);
             Some((route, Some(path.strip_prefix(before)?.strip_suffix(behind)?)))
         }
         None => (route.path == path).then_some((route, None)),
@@ -155,6 +162,26 @@ fn json(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
 
 fn ai_chat(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     Ok(SessionRequest::new(ai::AiChat::default()))
+}
+
+/// A client that names an unknown application or version is told by a close code, because it would try again for ever
+/// after a refused upgrade.
+fn pusher(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    if routed.apps.is_empty() {
+        return Err(RequestRefused::no_apps());
+    }
+    let app = routed.variable.and_then(|key| routed.apps.of_key(key)).cloned();
+    let version = routed.parameter("protocol")?.map(Parameter::whole_number);
+    let is_spoken = |version: Option<usize>| {
+        let version = version.and_then(|version| u32::try_from(version).ok());
+        version.is_some_and(|version| pusher::VERSIONS.contains(&version))
+    };
+    let refused = match (&app, version) {
+        (None, _) => Some(Close::UnknownApp),
+        (_, Some(version)) if !is_spoken(version) => Some(Close::UnknownVersion),
+        _ => None,
+    };
+    Ok(SessionRequest { refused, ..SessionRequest::new(pusher::Pusher::new(app)) })
 }
 
 /// The run from its beginning.
@@ -228,11 +255,6 @@ fn sse_channels(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRef
         RequestRefused::bad_request(format!("{name}: {error}"))
     })?;
     let since = protocol.since().into_iter().map(|since| since.map(Into::into)).collect();
-    let protocol = match routed.query("subscribed")?.as_deref() {
-        None | Some("false") => protocol,
-        Some("true") => protocol.telling_subscribed(),
-        Some(_) => return Err(RequestRefused::bad_request("subscribed must be true or false")),
-    };
     Ok(sse_session(protocol, since))
 }
 
@@ -322,6 +344,7 @@ mod tests {
         let run = Some(("/ai/{channel}/stream", Some("run%3A1/a")));
         assert_eq!(found("/ai/run%3A1/a/stream"), run);
         assert_eq!(found("/ai/run:1"), None);
+        assert_eq!(found("/app/k-1"), Some(("/app/{key}", Some("k-1"))));
         assert_eq!(found("/wsx"), None);
         assert_eq!(found("/"), None);
         assert!(is_near("/wsx") && is_near("/sse") && !is_near("/") && !is_near("/favicon.ico"));

@@ -29,11 +29,12 @@ const LAYERS: &[&[&str]] = &[
     &["critical_tasks"],
     &["telemetry"],
     &["dial", "http", "limits", "protocol"],
-    &["backoff", "close", "framing", "live", "publication", "rules", "settings", "sharded"],
+    &["apps", "backoff", "close", "framing", "live", "publication", "rules", "settings", "sharded"],
 ];
 
 /// Allowed imports within a layer, as (importing, imported).
 const SAME_LAYER_IMPORTS: &[(&str, &str)] = &[
+    ("apps", "settings"),
     ("framing", "publication"),
     ("rules", "live"),
     ("rules", "publication"),

@@ -22,6 +22,7 @@ mod log;
 mod presence;
 mod presence_functions;
 mod presence_info;
+mod pusher;
 mod redis_failures;
 mod redis_tls;
 mod relay;

@@ -94,7 +94,7 @@ fn other_command() -> impl Strategy<Value = EncodedCommand> {
                     };
                     push_optional(&mut fields, "echo", echo.map(Value::from));
                     let echo = echo.unwrap_or(true);
-                    ("subscribe", Command::Subscribe { id, channel, start, echo })
+                    ("subscribe", Command::Subscribe { id, channel, start, echo, grant: None })
                 }
                 2 => ("unsubscribe", Command::Unsubscribe { id, channel }),
                 3 => {

@@ -19,6 +19,8 @@ mod json_commands;
 pub mod patterns;
 #[path = "../../fuzz/checks/proxy_headers.rs"]
 mod proxy_headers;
+#[path = "../../fuzz/checks/pusher_messages.rs"]
+mod pusher_messages;
 #[path = "../../fuzz/checks/resp.rs"]
 mod resp;
 #[path = "../../fuzz/checks/tokens.rs"]
@@ -42,6 +44,11 @@ fn the_json_commands_check_passes_for_mutated_seeds() {
 #[test]
 fn the_patterns_check_passes_for_mutated_seeds() {
     check_mutated_seeds("patterns", patterns::check);
+}
+
+#[test]
+fn the_pusher_messages_check_passes_for_mutated_seeds() {
+    check_mutated_seeds("pusher_messages", pusher_messages::check);
 }
 
 #[test]

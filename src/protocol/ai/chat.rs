@@ -12,7 +12,7 @@ use crate::protocol::json::{depth, fault};
 use crate::protocol::{
     Code, DecodeError, Decoded, Encode, Format, Id, Message, Push, Reply, ReplyError, Speak, Stamp,
 };
-use crate::publication::{Channel, PayloadKind, Publication, ReplayStart};
+use crate::publication::{Channel, PayloadKind, Publication, ReplayStart, SessionId};
 
 /// The protocol's name in `Sec-WebSocket-Protocol`. The client library closes a connection on which it gets a message
 /// of the json protocol, such as `welcome`, so it must ask for its own.
@@ -23,6 +23,8 @@ pub const SUBPROTOCOL: &str = "tidegate.v1.ai";
 pub struct AiChat(ChatRequests);
 
 impl Speak for AiChat {
+    fn begin(&mut self, _: SessionId) {}
+
     fn decode(&self, message: Message, depth_max: usize) -> Decoded {
         if message.kind == PayloadKind::Binary {
             return Err(DecodeError::Close(Close::Unsupported("a chat has text frames only")));
@@ -56,6 +58,10 @@ impl Speak for AiChat {
         }
     }
 
+    fn nothing_kept(&self, _: &Channel) -> Option<Bytes> {
+        None
+    }
+
     fn refuse(&self, error: ReplyError, _: Close) -> Result<Reply, Close> {
         Ok(Reply::Error(error))
     }
@@ -76,6 +82,14 @@ impl Speak for AiChat {
     fn stamp(&self) -> Option<Stamp> {
         let requests = self.0.clone();
         Some(Box::new(move |frame| requests.stamped(frame)))
+    }
+
+    fn member_stamp(&self) -> Option<Stamp> {
+        None
+    }
+
+    fn takes_tokens(&self) -> bool {
+        true
     }
 
     fn publishes(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::framing::sse::{COMMENT, SseEvent};
 use crate::protocol::{
     DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp,
 };
-use crate::publication::{Channel, Publication, ReplayStart};
+use crate::publication::{Channel, Publication, ReplayStart, SessionId};
 
 /// The header of the response that names the dialect and its version.
 pub const HEADER: (&str, &str) = ("x-vercel-ai-ui-message-stream", "v1");
@@ -27,6 +27,8 @@ pub struct AiStream {
 }
 
 impl Speak for AiStream {
+    fn begin(&mut self, _: SessionId) {}
+
     fn decode(&self, _: Message, _: usize) -> Decoded {
         Err(DecodeError::Close(Close::Unsupported(
             "the client must not send data on this connection",
@@ -34,6 +36,10 @@ impl Speak for AiStream {
     }
 
     fn reply(&self, _: &Reply) -> Option<Bytes> {
+        None
+    }
+
+    fn nothing_kept(&self, _: &Channel) -> Option<Bytes> {
         None
     }
 
@@ -56,6 +62,14 @@ impl Speak for AiStream {
     fn stamp(&self) -> Option<Stamp> {
         let (mut message, is_chunked) = (UiMessage::default(), self.is_chunked);
         Some(Box::new(move |frame| Some(stamped(&mut message, is_chunked, frame))))
+    }
+
+    fn member_stamp(&self) -> Option<Stamp> {
+        None
+    }
+
+    fn takes_tokens(&self) -> bool {
+        true
     }
 
     fn publishes(&self) -> bool {

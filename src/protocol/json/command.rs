@@ -145,7 +145,8 @@ const TYPES: &str = "one of subscribe, unsubscribe, publish, presence, history, 
 
 fn subscribe(raw: &RawCommand<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
     let echo = raw.echo.unwrap_or(true);
-    let command = |channel, start| Command::Subscribe { id: raw.id(), channel, start, echo };
+    let command =
+        |channel, start| Command::Subscribe { id: raw.id(), channel, start, echo, grant: None };
     let start = start::of_fields(raw.since.as_deref(), raw.last)?;
     match &raw.channels {
         None => Ok(vec![Ok(command(channel(raw)?, start))]),
@@ -342,13 +343,15 @@ mod tests {
                     id: Some(2.into()),
                     channel: channel("b"),
                     start,
-                    echo: true
+                    echo: true,
+                    grant: None,
                 }),
                 Ok(Command::Subscribe {
                     id: Some(2.into()),
                     channel: channel("a"),
                     start: None,
-                    echo: true
+                    echo: true,
+                    grant: None,
                 }),
             ]
         );

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::publication::object;
 use crate::protocol::{Id, Push, Reply, ReplyError};
-use crate::publication::{Change, EndReason, Member, Position, UserInfo};
+use crate::publication::{Change, Channel, EndReason, Member, Members, Position, UserInfo};
 
 /// A reply or push as it is serialized.
 #[derive(Serialize)]
@@ -127,12 +127,8 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
         Reply::Published { id, position } => {
             JsonMessage::Published { id: id.as_ref(), position: text(position) }
         }
-        Reply::Presence { id, channel, members } => JsonMessage::Presence {
-            id: id.as_ref(),
-            channel: channel.as_str(),
-            members: members.list.iter().map(member).collect(),
-            truncated: members.truncated,
-        },
+        Reply::Presence { id, channel, members } => presence(id, channel, members),
+        Reply::Joined { id, channel, members } => presence(id, channel, &members.members),
         Reply::History { id, channel, excerpt } => JsonMessage::History {
             id: id.as_ref(),
             channel: channel.as_str(),
@@ -178,6 +174,15 @@ pub fn push(push: &Push<'_>) -> Vec<u8> {
             JsonMessage::Leave { channel, user: user.as_deref() }
         }
     })
+}
+
+fn presence<'a>(id: &'a Option<Id>, channel: &'a Channel, members: &'a Members) -> JsonMessage<'a> {
+    JsonMessage::Presence {
+        id: id.as_ref(),
+        channel: channel.as_str(),
+        members: members.list.iter().map(member).collect(),
+        truncated: members.truncated,
+    }
 }
 
 fn member(member: &Member) -> JsonMember<'_> {

@@ -89,6 +89,7 @@ async fn session(node: &Arc<SessionContext>) -> Box<Session> {
         echo: true,
         since: vec![],
         closes_on_gap: false,
+        refused: None,
         run: None,
     };
     Box::new(Session::start(node.clone(), parameters).await.unwrap().0)

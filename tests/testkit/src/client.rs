@@ -161,6 +161,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// The next frame other than pings and pongs.
+    pub async fn next_frame(&mut self) -> Message {
+        self.next().await
+    }
+
     async fn next(&mut self) -> Message {
         loop {
             let message = soon("a message", self.socket.next()).await;
