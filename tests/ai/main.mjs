@@ -8,6 +8,7 @@
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import { createServer } from 'node:http';
 import { connect } from 'node:http2';
 import { DefaultChatTransport, WebSocketChatTransport, readUIMessageStream } from 'ai';
 import WebSocket from 'ws';
@@ -343,7 +344,7 @@ function storage() {
 
 Object.assign(checks, {
   async 'the page of docs/AI.md that reads over HTTP resumes an answer'([a, b]) {
-    const [http, lost, , names] = recipes;
+    const [, http, lost, , names] = recipes;
     const worker = new Worker(a, name());
     const [localStorage, id] = [storage(), 'chat-1'];
     localStorage.setItem(`run of ${id}`, worker.channel);
@@ -358,9 +359,34 @@ Object.assign(checks, {
     await shown.close();
   },
 
+  async 'the backend of docs/AI.md begins a run and redirects the page to its answer'([a, b]) {
+    const [backend] = recipes;
+    const runs = new Map();
+    let worker;
+    const startWorker = (run) => { worker = new Worker(a, run); };
+    const post = page(b, backend.replace('http://127.0.0.1:9090', a.internalUrl), 'POST', {
+      storeRun: (chat, run) => runs.set(chat, run), startWorker, tokenOf: () => 'x' });
+    const server = createServer(async (request, response) => {
+      const body = Buffer.concat(await request.toArray()).toString();
+      const answer = await post({ json: async () => JSON.parse(body) });
+      response.writeHead(answer.status, Object.fromEntries(answer.headers)).end();
+    });
+    await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+    const transport = new DefaultChatTransport({ api: `http://127.0.0.1:${server.address().port}/api/chat` });
+    const shown = await Page.open({ id: 'chat-1', transport });
+    shown.chat.sendMessage({ text: 'tell me' });
+    await until('the run has begun', () => worker);
+    assert.equal(runs.get('chat-1'), worker.channel);
+    await worker.publish('{"type":"start"}', 'Hello');
+    await worker.end('done');
+    await shown.until('the answer', ({ status, messages }) => status === 'ready' && shown.text === 'Hello' && messages.length === 2);
+    await shown.close();
+    server.close();
+  },
+
   async 'the page of docs/AI.md that sends over a WebSocket has a channel for each answer, resumes and stops'([a, b]) {
     globalThis.WebSocket ??= WebSocket;
-    const [, , socket, names] = recipes;
+    const [, , , socket, names] = recipes;
     const localStorage = storage();
     const code = `let wasLost = false; ${names} ${socket}`;
     const transport = page(b, code, '{ transport, runOf }', { WebSocketChatTransport, localStorage, token: 'x' });

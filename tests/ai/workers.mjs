@@ -1,4 +1,5 @@
-// The workers of docs/WORKERS.md: each publishes a run that a client of the AI SDK reads to its end, and one that a viewer stops.
+// The workers of docs/WORKERS.md: each publishes a run that a client of the AI SDK reads to its end, and one that a viewer stops. The
+// program that starts a worker for each question does so for a chat over a WebSocket, also after messages that are no question.
 //
 //   (cd tests/ai && npm ci)
 //   node tests/ai/workers.mjs
@@ -9,7 +10,8 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { DefaultChatTransport, readUIMessageStream } from 'ai';
+import { DefaultChatTransport, WebSocketChatTransport, readUIMessageStream } from 'ai';
+import WebSocket from 'ws';
 import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
 import { until } from '../browser/lib/wait.mjs';
 
@@ -71,6 +73,27 @@ for (const [language, prepare] of Object.entries(languages)) {
   assert.equal(chunks.at(-1), 'abort');
   assert.equal(await stopped.exited, 0);
   console.log(`ok: the worker in ${language} publishes, renews, ends and stops, in ${lines} lines`);
+}
+
+const [, dispatcher] = page.match(/^## A worker for each question$.*?^```python\n(.*?)^```/ms);
+if (!fs.existsSync(PYTHON)) console.log('skipped: a worker for each question');
+else {
+  fs.writeFileSync(scratch.file('questions.py'), dispatcher);
+  const asked = spawn(PYTHON, ['questions.py'], { cwd: scratch.path, stdio: ['ignore', 'inherit', 'ignore'], env: { ...process.env, REDIS_URL: redis.url } });
+  await until('the program listens', () => Number(execFileSync('redis-cli', ['-p', redis.port, 'PUBSUB', 'NUMPAT'])) > 0);
+  for (const body of ['{"type":"send","messages":7}', '[]', 'stop', new Uint8Array([0xff]), '{"type":"send","messages":[{"parts":[{"type":"text","text":"\\u0000"}]}]}']) {
+    await fetch(`${node.url}/publish/run:none`, { method: 'POST', headers: { 'content-type': 'application/octet-stream' }, body });
+  }
+  const chats = new WebSocketChatTransport({ url: `${node.url.replace('http', 'ws')}/ws`, protocols: 'tidegate.v1.ai', webSocket: WebSocket });
+  const messages = [{ id: 'u1', role: 'user', parts: [{ type: 'text', text: 'hello' }] }];
+  const stream = await chats.sendMessages({ chatId: 'run:asked', messages, trigger: 'submit-message' });
+  let message;
+  for await (const state of readUIMessageStream({ stream })) message = state;
+  assert.match(message.parts.map((part) => part.text).join(''), /^You said 'hello': /);
+  chats.close();
+  assert.equal(asked.exitCode, null);
+  asked.kill();
+  console.log('ok: a program starts a worker for each question, and goes on after what is no question');
 }
 assert.deepEqual(node.panics(), []);
 process.exit(0);
