@@ -123,7 +123,7 @@ part "EventSource in Chromium, two nodes" \
 part "HTTP/2 in Chromium, with many streams and a WebSocket on one connection" \
   node tests/browser/http2.mjs "$binary"
 
-part "fault proxy and audit of the client's tests" node --test tests/browser/lib/*.test.mjs tests/browser/chaos/*.test.mjs
+part "fault proxy and audits of the seeded tests" node --test tests/browser/lib/*.test.mjs tests/browser/chaos/*.test.mjs tests/runs_chaos/*.test.mjs
 part "the client in Chromium, two nodes, with faults" env TIDEGATE="$(realpath "$binary")" node tests/browser/client.mjs chromium
 echo "== the client in Firefox, two nodes, with faults"
 status=0
@@ -137,6 +137,9 @@ part "the client in seeded faults, short" env TIDEGATE="$(realpath "$binary")" S
   node tests/browser/chaos/main.mjs websocket
 part "the client in seeded faults, short, by the other transports" env TIDEGATE="$(realpath "$binary")" SEEDS="${CLIENT_SEEDS:-2}" PARALLEL=4 MILLISECONDS=2500 \
   node tests/browser/chaos/main.mjs sse poll changing
+
+part "runs with a hundred viewers in seeded faults, short" env TIDEGATE="$(realpath "$binary")" SEEDS="${RUN_SEEDS:-3}" PARALLEL=3 MILLISECONDS=2500 \
+  node tests/runs_chaos/main.mjs
 
 # A node that exits in the test, and one of its fleet that requires an API key.
 api_key=0123456789abcdef0123456789abcdef

@@ -255,6 +255,11 @@ fn sse_channels(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRef
         RequestRefused::bad_request(format!("{name}: {error}"))
     })?;
     let since = protocol.since().into_iter().map(|since| since.map(Into::into)).collect();
+    let protocol = match routed.query("subscribed")?.as_deref() {
+        None | Some("false") => protocol,
+        Some("true") => protocol.telling_subscribed(),
+        Some(_) => return Err(RequestRefused::bad_request("subscribed must be true or false")),
+    };
     Ok(sse_session(protocol, since))
 }
 

@@ -21,6 +21,8 @@ pub struct SseChannels {
     channels: Box<[Channel]>,
     /// Where it resumes.
     start: Box<StreamPosition>,
+    /// Whether the stream begins with an event `subscribed` for each channel.
+    tells_subscribed: bool,
 }
 
 impl SseChannels {
@@ -33,7 +35,13 @@ impl SseChannels {
             Some(text) => StreamPosition::resumed(&channels, text)?,
             None => StreamPosition::new(&channels),
         };
-        Ok(Self { channels: channels.into(), start: Box::new(start) })
+        Ok(Self { channels: channels.into(), start: Box::new(start), tells_subscribed: false })
+    }
+
+    /// Begins the stream with an event `subscribed` for each channel, whose position is where the channel's
+    /// publications of this stream begin. A client reads what is before it from the history.
+    pub fn telling_subscribed(self) -> Self {
+        Self { tells_subscribed: true, ..self }
     }
 
     /// The position from which each channel resumes, in the order of the list.
@@ -70,6 +78,13 @@ impl Speak for SseChannels {
         if *recovered == Some(false) || self.start.of(channel.as_str()) == Some(Reached::Unknown) {
             let gap = Push::Gap { channel: channel.as_str(), reason: NOT_RECOVERED };
             event = event.name("gap").data(&written::push(&gap));
+            if self.tells_subscribed {
+                let subscribed = SseEvent::default().name("subscribed");
+                let told = subscribed.data(&written::reply(reply)).end();
+                return Some([event.end(), told].concat().into());
+            }
+        } else if self.tells_subscribed {
+            event = event.name("subscribed").data(&written::reply(reply));
         }
         Some(event.end())
     }
@@ -280,6 +295,20 @@ mod tests {
         assert_eq!((&first.name, &first.data), (&None, &None), "a page gets no event for it");
         let [a, c] = [5, 1].map(|seq| Reached::At(at(seq).unwrap()));
         assert_eq!(first.reached(&["a", "b", "c"]), [a, Reached::Unknown, c]);
+    }
+
+    #[test]
+    fn a_stream_that_tells_subscribed_begins_with_where_it_begins_in_each_channel() {
+        let mut client = Client::new(&["a", "b"], None);
+        client.session = client.session.telling_subscribed();
+        for (channel, position, expected) in [
+            ("a", at(5), r#"{"type":"subscribed","channel":"a","position":"7-5"}"#),
+            ("b", None, r#"{"type":"subscribed","channel":"b"}"#),
+        ] {
+            let event = client.subscribed(channel, position, None).unwrap();
+            assert_eq!(event.name.as_deref(), Some("subscribed"));
+            assert_eq!(event.data.as_deref(), Some(expected));
+        }
     }
 
     #[test]

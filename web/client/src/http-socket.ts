@@ -84,6 +84,8 @@ interface Subscribed {
   last?: number;
   /** The last position that was delivered. */
   position?: string;
+  /** Where the stream begins, as the node tells: what is before is read from the history. undefined: an older node, or a poll. */
+  beginsAt?: string;
   /** The last position that a poll has brought. */
   polledTo?: string;
   /** The answer to `subscribe` has been sent. */
@@ -201,17 +203,18 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       for (const each of last.channels.filter(isCurrent)) {
         if (each.keepsNone) receive({ type: "gap", channel: each.channel, reason: "reconnected" });
         // Another object, so that a `catchUp` of the last stream that is not done yet ends. It has not moved the position.
-        const again = { ...each, since: each.position ?? each.since, held: [], answered: false };
+        const again = { ...each, since: each.position ?? each.since, held: [], answered: false, beginsAt: undefined };
         channels.set(each.channel, again);
         list = [...list, again];
       }
     }
-    const address = `/sse?${list.map(({ channel }) => `channel=${encodeURIComponent(channel)}`).join("&")}`;
+    const address = `/sse?subscribed=true&${list.map(({ channel }) => `channel=${encodeURIComponent(channel)}`).join("&")}`;
     if (address.length > ADDRESS_CHARS_MAX) {
       return list.forEach((each) => refuse(each, "limit_reached", "the names of the channels are too long for one stream"));
     }
     const own: Stream = { channels: list, abort: new AbortController() };
     streams.push(own);
+    let arrived = false;
     let begun = false;
     let interval = COMMENT_INTERVAL;
     let timer = setTimeout(isHeldBack, STREAM_TIMEOUT);
@@ -222,7 +225,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
         // Nothing else gets through either.
         return failed(error);
       }
-      if (over || begun || own.abort.signal.aborted) return;
+      if (over || arrived || own.abort.signal.aborted) return;
       observer.blocksStreams();
       if (greeted) lose(CUT, "a proxy holds the stream back");
       else moveOn("a proxy holds the stream back");
@@ -233,13 +236,17 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
         clearTimeout(timer);
         // Each stream by itself: it may be the only one that is dead.
         timer = setTimeout(() => lose(CUT, "the stream is silent"), interval + SILENCE_MAX);
-        if (!begun) {
+        arrived = true;
+        const message = event && JSON.parse(event.data);
+        const begins = event?.name == "subscribed" && list.find(({ channel }) => channel == message.channel);
+        if (begins) begins.beginsAt = message.position;
+        if (!begun && !comment && (!begins || begins == list.at(-1))) {
           // All channels are subscribed to now: what is older is read from the history.
           begun = true;
           Promise.all(list.map((each) => catchUp(each))).then(greet, failed);
         }
         // A comment shows the core that the connection lives, as a pong does.
-        if (event) push(own, event.name, JSON.parse(event.data));
+        if (event && !begins) push(own, event.name, message);
         else receive({ type: "pong" });
       };
       await http.request(address, {}, 0, ({ body }) => readEvents(body!, read), own.abort);
@@ -353,6 +360,12 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
       subscribed.keepsNone = true;
     }
     if (!isCurrent(subscribed)) return;
+    const { beginsAt } = subscribed;
+    // What is behind the beginning of the stream comes with the stream, perhaps joined with what is before it in the history.
+    if (beginsAt && answer && isNew(answer.position, beginsAt, true)) {
+      past = past.filter(({ position }) => !isNew(position, beginsAt, true));
+      answer = { ...answer, position: beginsAt };
+    }
     const recovered = since ? answer?.recovered !== false && !subscribed.keepsNone : undefined;
     // Like a node: from a position, all of the past or nothing.
     if (recovered === false && !isFirst) past = [];

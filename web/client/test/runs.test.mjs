@@ -8,6 +8,7 @@ import { journal, startHttpProxy, startNode, until } from "./nodes.mjs";
 const RUNS = `[
   { pattern = "run:**", history = { size = 1000, age = "10m" }, run = { lease = "1h" } },
   { pattern = "ask:**", history = { size = 1000, age = "10m" }, run = { lease = "1h", control = "control:{name}" } },
+  { pattern = "joined:**", history = { size = 1000, age = "10m" }, run = { lease = "1h", merge = "text", rollup = "5s" } },
   { pattern = "**" }]`;
 
 let node;
@@ -24,6 +25,17 @@ const work = async (channel, first, last) => {
   for (let n = first; n <= last; n++) await node.publish(channel, n);
 };
 const data = (got) => got.of("publication").map((publication) => publication.data);
+
+/** By a part of their address: what is called before and after requests of this process. */
+const around = new Map();
+const { fetch } = globalThis;
+globalThis.fetch = async (address, options) => {
+  const [, [before, after] = []] = [...around].find(([part]) => String(address).includes(part)) ?? [];
+  await before?.();
+  const response = await fetch(address, options);
+  await after?.();
+  return response;
+};
 
 describe("a run", { concurrency: 3 }, () => {
   for (const transport of ["websocket", "sse", "poll"]) {
@@ -46,6 +58,31 @@ describe("a run", { concurrency: 3 }, () => {
       });
       assert.equal(got.of("ended").length, 1);
       client.close();
+    });
+
+    test(`by ${transport}: gives its joined text once, also what is published while the client reads the past`, async () => {
+      const channel = `joined:${transport}`;
+      const say = (text) => node.publish(channel, new TextEncoder().encode(text));
+      // The node joins what is published within five seconds of the delivery to this one.
+      const other = connectWith(node.url);
+      const live = journal(other.subscribe(channel, { since: "first" }));
+      await live.until("subscribed");
+      await say("a ");
+      await say("b ");
+      const past = `/history/${encodeURIComponent(channel)}`;
+      around.set(past, [() => say("c "), () => say("d ")]);
+      const client = await start(transport);
+      const got = journal(client.subscribe(channel, { since: "first" }));
+      await got.until("subscribed");
+      around.delete(past);
+      await say("e ");
+      await node.end(channel, { reason: "done" });
+      await Promise.all([got.until("ended"), live.until("ended")]);
+      const text = (its) => its.of("publication").map((it) => it.text).join("");
+      assert.match(text(live), /^a b (c d )*e $/);
+      assert.equal(text(got), text(live));
+      client.close();
+      other.close();
     });
 
     test(`by ${transport}: is whole and ends for a late subscriber, again and again on one client`, async () => {

@@ -1,0 +1,113 @@
+// What a seed takes place on: Redis, three nodes, and proxies between nodes and Redis and before nodes; and the faults of all of them.
+
+import { CompanyProxy } from '../browser/lib/company_proxy.mjs';
+import { FaultProxy } from '../browser/lib/fault_proxy.mjs';
+import { Node, Redis } from '../browser/lib/processes.mjs';
+import { Random } from '../browser/lib/random.mjs';
+import { sleep } from '../browser/lib/wait.mjs';
+import { rules } from './plan.mjs';
+
+/** Milliseconds that a node gets to end after SIGTERM, before it is killed. */
+const DRAIN_TIME_MAX = 3000;
+
+/** How often 20 s are waited for a node: the machine may be busy. */
+const READY_ATTEMPTS = 3;
+
+const NAMES = ['a', 'b', 'c'];
+
+async function untilReady(node) {
+  for (let left = READY_ATTEMPTS - 1; ; left -= 1) {
+    try {
+      return await node.untilReady();
+    } catch (error) {
+      if (!left) throw error;
+    }
+  }
+}
+
+export class Stage {
+  static async start(scratch, { seed, lease, durable, queueBytesMax }) {
+    const stage = new Stage();
+    const random = new Random(seed).fork();
+    stage.durable = durable;
+    stage.redis = await Redis.start(scratch, { durable });
+    const settings = {
+      rules: rules(lease),
+      'session.ping_interval': '1s',
+      'session.pong_timeout': '3s',
+      'session.queue_bytes_max': queueBytesMax,
+      'broker.publish_timeout': '1s',
+      'drain.delay': '0s',
+      'drain.period': '300ms',
+    };
+    stage.redisProxies = await Promise.all(NAMES.map(() => FaultProxy.listen(stage.redis.port, random.fork())));
+    stage.nodes = await Promise.all(NAMES.map((name, at) => Node.start(scratch, {
+      name, redis: { url: `redis://127.0.0.1:${stage.redisProxies[at].port}` }, settings,
+    })));
+    stage.viewerProxies = await Promise.all(stage.nodes.map(({ port }) => FaultProxy.listen(port, random.fork())));
+    stage.companies = await Promise.all(stage.nodes.map(({ port }) => CompanyProxy.listen(port, { streams: 'body', upgrades: '403' })));
+    return stage;
+  }
+
+  /** When Redis was killed and lost its data. */
+  lostAt = null;
+  /** What is still to be repaired: functions by name. */
+  #repairs = new Map();
+
+  /** Where a viewer reaches a node. */
+  address(node, { proxied, kind }) {
+    const at = this.nodes.indexOf(node);
+    if (kind === 'clientPoll') return this.companies[at].url;
+    return proxied ? this.viewerProxies[at].url : node.url;
+  }
+
+  /** Injects a fault and removes it after its duration. `now()` is the clock of the seed. */
+  async inject({ what, node: at, milliseconds, stalled, reset }, now) {
+    const node = this.nodes[at];
+    const stall = (name, proxy) => this.#during(`${name} ${at}`, milliseconds, () => proxy.set({ stalled }), async () => proxy.heal());
+    switch (what) {
+      case 'killNode': return this.#down(node, 'SIGKILL', milliseconds);
+      case 'restartNode': return this.#down(node, 'SIGTERM', milliseconds);
+      case 'pauseNode': return this.#during(node.name, milliseconds, () => node.pause(), async () => node.resume());
+      case 'killRedis': return this.#down(this.redis, 'SIGKILL', milliseconds, () => { if (!this.durable) this.lostAt ??= now(); });
+      case 'pauseRedis': return this.#during('redis', milliseconds, () => this.redis.pause(), async () => this.redis.resume());
+      case 'cutViewers': this.companies[at].cut(); return this.viewerProxies[at].cut({ reset });
+      case 'stallViewers': return stall('viewers', this.viewerProxies[at]);
+      case 'cutRedis': return this.redisProxies[at].cut({ reset });
+      case 'stallRedis': return stall('redis of', this.redisProxies[at]);
+      default: throw new Error(`unknown fault ${what}`);
+    }
+  }
+
+  /** Faults of one thing do not overlap: the second one is left out. */
+  async #during(name, milliseconds, begin, end) {
+    if (this.#repairs.has(name)) return;
+    begin();
+    // Until the repair is complete: a node that is being started again is not killed.
+    let repaired;
+    this.#repairs.set(name, () => { repaired ??= end().finally(() => this.#repairs.delete(name)); return repaired; });
+    await sleep(milliseconds);
+    await this.#repairs.get(name)?.();
+  }
+
+  #down(service, signal, milliseconds, begun = () => {}) {
+    const end = () => Promise.race([service.end(signal), sleep(DRAIN_TIME_MAX)]);
+    return this.#during(service.name ?? 'redis', milliseconds, () => { begun(); end(); }, async () => {
+      await end();
+      await service.kill();
+      await service.run();
+    });
+  }
+
+  /** Removes all faults that there still are, and waits until everything works. */
+  async repair() {
+    for (const repair of [...this.#repairs.values()]) await repair();
+    for (const proxy of [...this.redisProxies, ...this.viewerProxies]) proxy.heal();
+    for (const node of this.nodes) await untilReady(node);
+  }
+
+  async end() {
+    for (const proxy of [...this.redisProxies, ...this.viewerProxies, ...this.companies]) proxy.close();
+    await Promise.all([...this.nodes, this.redis].map((it) => it.kill()));
+  }
+}
