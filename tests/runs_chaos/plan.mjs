@@ -3,7 +3,7 @@
 import { Random } from '../browser/lib/random.mjs';
 
 /** Milliseconds until a run whose worker is gone ends. */
-const LEASES = [1000, 1500, 2000];
+const LEASES = [1500, 2500, 4000];
 
 /** Publications that the history of `short:*` keeps; at times up to 100 more. */
 export const SHORT_SIZE = 20;
@@ -33,16 +33,13 @@ export const VIEWERS = Object.values(KINDS).reduce((sum, count) => sum + count);
 /** Kinds that follow all runs on one connection. */
 export const isOfMany = (kind) => kind.endsWith('Many');
 
-/** A burst that fills the buffers of connections: so many publications, of at most so many characters. */
-const FLOOD = { count: 500, longest: 8000 };
-
 /** How a run ends. One worker in each plan is killed. */
 const FATES = ['done', 'done', 'done', 'error', 'stopped', 'stopped', 'killed'];
 
 const FAULTS = {
   killNode: (random) => ({ node: random.between(0, 2), milliseconds: random.between(100, 1200) }),
   restartNode: (random) => ({ node: random.between(0, 2), milliseconds: random.between(100, 600) }),
-  pauseNode: (random) => ({ node: random.between(0, 2), milliseconds: random.chance(0.1) ? 4500 : random.between(200, 2500) }),
+  pauseNode: (random) => ({ node: random.between(0, 2), milliseconds: random.chance(0.1) ? 9000 : random.between(200, 2500) }),
   killRedis: (random) => ({ milliseconds: random.between(50, 900) }),
   pauseRedis: (random) => ({ milliseconds: random.between(100, 1300) }),
   cutViewers: (random) => ({ node: random.between(0, 2), reset: random.chance(0.5) }),
@@ -110,15 +107,6 @@ function drawActions(random, viewers, milliseconds) {
   });
 }
 
-/** Adds a burst that is too large for the buffers of connections, and viewers that read nothing meanwhile. */
-function addFlood(random, run, viewers) {
-  const share = 0.2 + 0.5 * random.unit();
-  Object.assign(run, { longest: FLOOD.longest, splits: false, bursts: [{ share, count: FLOOD.count }] });
-  const at = Math.round(run.startsAt + share * run.lasts);
-  const own = viewers.filter(({ kind, channels, startsAt }) => channels.includes(run.channel) && startsAt < at && !kind.startsWith('client') && kind !== 'poll');
-  return own.filter(() => random.chance(0.6)).map(({ name }) => ({ at, what: 'slow', viewer: name, milliseconds: random.between(600, 2000) }));
-}
-
 /**
  * `milliseconds` is how long faults happen; `without` leaves out entries by their number, to find out which ones a finding needs.
  * Entries: `{ at, what, … }`, by their time.
@@ -131,7 +119,6 @@ export function drawPlan(seed, { milliseconds = 3500, without = [] } = {}) {
   const runs = channels.map((channel, at) => drawRun(random, channel, fates[at], milliseconds));
   const viewers = drawViewers(random, channels, milliseconds);
   const draw = drawActions(random, viewers, milliseconds);
-  if (random.chance(0.3)) draw.push(...addFlood(random, random.pick(runs.filter(({ channel }) => isWhole(channel))), viewers));
   for (let count = random.between(1, 4); count > 0; count -= 1) {
     const what = random.pick(WEIGHTS);
     draw.push({ at: random.between(200, milliseconds), what, ...FAULTS[what](random) });

@@ -4,7 +4,7 @@ import { createClient } from 'redis';
 
 /** Milliseconds for a connection and for a call. */
 const CONNECT_TIME_MAX = 1000;
-const CALL_TIME_MAX = 800;
+const CALL_TIME_MAX = 2500;
 
 /** The run has ended. */
 export class Ended extends Error {

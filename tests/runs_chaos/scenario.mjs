@@ -71,7 +71,6 @@ async function run(plan, scratch) {
   await sleep(100);
   rows = await readRuns(redis, plan);
   for (const it of viewers) it.close();
-  const slow = await slowConsumers(nodes);
   const panics = nodes.flatMap((it) => it.panics());
   redis.destroy();
   await stage.end();
@@ -84,7 +83,7 @@ async function run(plan, scratch) {
   const blind = sabotage(viewers, audits, new Random(plan.seed));
   findings.push(...blind.findings, ...stuck, ...[...crashes, ...panics].map((text) => ({ kind: 'Crash', text })));
   const times = { started: startedIn, repaired: repairedAt, ...waits, settled: settledIn, audited: now() - auditedAt, all: now() };
-  return { plan, findings, journals: journalsOf(viewers, workers, rows), figures: figuresOf(plan, viewers, workers, { slow, sabotaged: blind.done }), times };
+  return { plan, findings, journals: journalsOf(viewers, workers, rows), figures: figuresOf(plan, viewers, workers, { sabotaged: blind.done }), times };
 }
 
 /** The worker of a run, and the viewer that stops it. */
@@ -147,12 +146,7 @@ function lackingEnds(viewers, workers, runs, rows, lostAt) {
   }).map((channel) => `${viewer.name} ${channel}`));
 }
 
-async function slowConsumers(nodes) {
-  const counts = await Promise.all(nodes.map((it) => it.metric('tidegate_slow_consumers_total').catch(() => 0)));
-  return counts.reduce((sum, count) => sum + count, 0);
-}
-
-function figuresOf(plan, viewers, workers, { slow, sabotaged }) {
+function figuresOf(plan, viewers, workers, { sabotaged }) {
   const entries = viewers.flatMap((it) => it.journal);
   const count = (kind) => entries.filter((it) => it.kind === kind).length;
   const faults = plan.entries.filter(isFault).map(({ what }) => what);
@@ -166,7 +160,6 @@ function figuresOf(plan, viewers, workers, { slow, sabotaged }) {
     pieces: count('text'),
     ends: count('ended'),
     gaps: count('gap'),
-    'slow viewers': slow,
     'faults put into journals': sabotaged,
     'workers killed': workers.filter((it) => it.killedAt).length,
     'runs stopped': workers.filter((it) => it.ended?.reason === 'stopped').length,

@@ -5,7 +5,7 @@ import WebSocket from 'ws';
 import { sleep } from '../browser/lib/wait.mjs';
 
 /** Milliseconds for one message, and between two. */
-const TIME_MAX = 1000;
+const TIME_MAX = 3000;
 const PAUSE = 300;
 
 /** Opens a WebSocket and closes it after `done`, which is called with each message. */

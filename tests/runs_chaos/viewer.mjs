@@ -16,7 +16,7 @@ import { CONNECTORS } from './connectors/all.mjs';
 
 /** Milliseconds between a broken connection and the next one: at first, and after many without anything received. */
 const RETRY = [10, 200];
-const RETRY_MAX = 2000;
+const RETRY_MAX = 4000;
 
 export class Viewer {
   journal = [];

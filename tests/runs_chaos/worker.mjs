@@ -9,8 +9,8 @@ import { Ended, NoRun, RedisCalls } from './redis_calls.mjs';
 import { split, TextSource } from './text.mjs';
 
 /** Milliseconds for a request to a node, and between two attempts. */
-const REQUEST_TIME_MAX = 1500;
-const RETRY = [20, 150];
+const REQUEST_TIME_MAX = 3000;
+const RETRY = [20, 200];
 
 /** Milliseconds for which a worker that is to be stopped publishes on after its planned end: the stop may take a while. */
 const OVERTIME_MAX = 60_000;
@@ -93,7 +93,7 @@ export class Worker {
     if (this.fate === 'killed') setTimeout(() => this.kill(), this.share * this.lasts);
     while (this.now() < until && !this.#stopped) {
       for (const bytes of this.#next()) await this.#publish(this.#add(bytes));
-      if (bursts.length && this.now() >= due(bursts[0].share)) await this.#burst(bursts.shift().count);
+      if (bursts.length && this.now() >= due(bursts[0].share)) await this.#burst(bursts.shift());
       if (isThinking && this.now() >= due(this.thinksAt)) { isThinking = false; await this.#think(); }
       await sleep(this.random.between(0, 2 * this.pace));
     }
@@ -124,7 +124,7 @@ export class Worker {
   }
 
   /** A pipeline, on a connection that has just worked. What was not acknowledged follows in order. */
-  async #burst(count) {
+  async #burst({ count }) {
     const publications = Array.from({ length: count }, () => this.#next()).flat().map((bytes) => this.#add(bytes));
     const [first, ...rest] = publications;
     await this.#publish(first);

@@ -3,7 +3,7 @@
 import http from 'node:http';
 
 /** Milliseconds without anything, also a comment, after which a stream is dead. Nodes send a comment each second. */
-const SILENCE_MAX = 4000;
+const SILENCE_MAX = 8000;
 
 /** Statuses after which a viewer tries again. */
 const RETRIED = [429, 503];

@@ -5,7 +5,7 @@ import { bytesOf } from './json.mjs';
 
 /** Seconds that a poll waits for news, and milliseconds for its answer. */
 const WAIT = 1;
-const ANSWER_TIME_MAX = 5000;
+const ANSWER_TIME_MAX = 8000;
 
 export const poll = {
   resumes: true,

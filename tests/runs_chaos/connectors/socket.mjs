@@ -3,7 +3,7 @@
 import WebSocket from 'ws';
 
 /** Milliseconds without anything, also a ping, after which a connection is dead. Nodes ping each second. */
-const SILENCE_MAX = 4000;
+const SILENCE_MAX = 8000;
 
 /** Codes after which a viewer connects again. */
 const RETRIED = [1005, 1006, 1011, 1012, 1013, 4008, 4009];
