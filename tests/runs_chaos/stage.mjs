@@ -12,7 +12,6 @@ const DRAIN_TIME_MAX = 3000;
 
 const NAMES = ['a', 'b', 'c'];
 
-
 export class Stage {
   static async start(scratch, { seed, lease, durable, queueBytesMax }) {
     const stage = new Stage();

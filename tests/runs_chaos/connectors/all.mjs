@@ -1,7 +1,8 @@
 // How each kind of viewer connects.
 //
-// A connector has `connect({ url, starts, viewer, note, over })`: `starts` maps channels to 'first' or a position; `note(entry)` adds to the
-// journal; `over(why)` says that the connection is over and another one is wanted. It returns `close`, and `pause` and `resume` of reading.
+// A connector has `connect({ url, starts, viewer, note, over, isCurrent })`: `starts` maps channels to 'first' or a position; `note(entry)` adds to
+// the journal; `over(why)` says that the connection is over and another one is wanted; `isCurrent()` is false once there is another one. It returns
+// `close`, and `pause` and `resume` of reading where it can.
 // `resumes`: it continues from a position; others begin at the first publication each time. `beginsNext`: its first connection begins
 // with what is published next.
 

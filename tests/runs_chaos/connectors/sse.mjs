@@ -3,8 +3,8 @@
 import { EventReader, get } from './http.mjs';
 import { bytesOf } from './json.mjs';
 
-/** What both have: gaps, ends, and the notice that the node closes the stream. */
-function other({ type, data, id }, note, over) {
+/** What both have: gaps, ends, and the notice that the node closes the stream, which then ends. */
+function other({ type, data, id }, note) {
   const { channel, reason, position } = JSON.parse(data);
   if (type === 'gap') note({ kind: 'gap', channel, reason });
   else if (type === 'ended') note({ kind: 'ended', channel, reason, position, id });
@@ -13,7 +13,7 @@ function other({ type, data, id }, note, over) {
 
 export const sse = {
   resumes: true,
-  connect({ url, starts, note, over, viewer, isCurrent }) {
+  connect({ url, starts, note, over, isCurrent }) {
     const [[channel, from]] = starts;
     const reader = new EventReader((event) => {
       const { type, data, id } = event;
@@ -22,7 +22,7 @@ export const sse = {
         if (id) note({ kind: 'moved', channel, position: id });
       } else if (type === 'message' || type === 'binary') {
         note({ kind: 'text', channel, position: id, bytes: Buffer.from(data, type === 'binary' ? 'base64' : 'utf8'), isBinary: type === 'binary' });
-      } else other(event, note, over);
+      } else other(event, note);
     });
     const headers = from === 'first' ? {} : { 'last-event-id': from };
     return get(`${url}/sse/${channel}`, { headers, note, over, data: (text) => reader.read(text), ended: () => over('the stream ended') });
@@ -41,7 +41,7 @@ export const sseMany = {
       if (type === 'message') {
         const it = JSON.parse(data);
         note({ kind: 'text', channel: it.channel, position: it.position, ...bytesOf(it) });
-      } else other(event, note, over);
+      } else other(event, note);
     });
     const headers = viewer.resumePoint ? { 'last-event-id': viewer.resumePoint } : {};
     const query = [...starts.keys()].map((it) => `channel=${it}`).join('&');
