@@ -1,7 +1,9 @@
 // A worker for the demo page "assistant": answers each question in a run of its own, word by word, until it has said everything or
 // a viewer stops it. A real one asks a model. It publishes through the node's internal listener.
 //
-//   node assistant.mjs [http://127.0.0.1:8080 [http://127.0.0.1:9090/]]
+//   node assistant.mjs [http://127.0.0.1:8080 [http://127.0.0.1:9090]]
+//
+// The node needs the rules of the demo pages (docs/DEMO.md), which it has by itself without a configuration.
 
 import { setTimeout as wait } from "node:timers/promises";
 import WebSocket from "ws"; // Node 22 has its own
@@ -12,7 +14,7 @@ const internal = api ?? (await (await fetch(`${node}/demo/facts.json`)).json()).
 const client = connect(`${node.replace(/^http/, "ws")}/ws`, { WebSocket });
 
 async function call(what, channel, body) {
-  const answer = await fetch(`${internal}api/${what}/${encodeURIComponent(channel)}`, { method: "POST", body });
+  const answer = await fetch(new URL(`api/${what}/${encodeURIComponent(channel)}`, internal), { method: "POST", body });
   if (!answer.ok) throw new Error(`${what}: ${await answer.text()}`);
 }
 
