@@ -65,6 +65,24 @@ test("useChannel keeps the newest publications of its channel, changes channels,
   client.close();
 });
 
+test("useChannel shows a whole run, and how it ended", async () => {
+  const rules = `[{ pattern = "run:*", history = { size = 1000, age = "1m" }, run = { lease = "30s" } }]`;
+  const running = await startNode({ rules });
+  const client = connect(running.url);
+  const words = Array.from({ length: 150 }, (_, at) => `word ${at} `);
+  for (const word of words.slice(0, 120)) await running.publish("run:1", word);
+  const page = render(client, () => {
+    const { publications, ended } = useChannel("run:1", { since: "first", keep: Infinity });
+    return `${publications.map(({ data }) => data).join("")}${ended ?? ""}`;
+  });
+  await page.shows(words.slice(0, 120).join(""));
+  for (const word of words.slice(120)) await running.publish("run:1", word);
+  await running.end("run:1", { reason: "done" });
+  await page.shows(`${words.join("")}done`);
+  client.close();
+  page.unmount();
+});
+
 test("usePresence shows who is in the channel, as they come and go", async () => {
   const node = await startNode({ ...AUTH, "presence.grace": "0s" });
   const client = connect(node.url, { token: () => token("ada") });
