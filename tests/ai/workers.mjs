@@ -1,5 +1,6 @@
 // The workers of docs/WORKERS.md: each publishes a run that a client of the AI SDK reads to its end, and one that a viewer stops. The
-// program that starts a worker for each question does so for a chat over a WebSocket, also after messages that are no question.
+// program that starts a worker for each question does so for a chat over a WebSocket, also after messages that are no question. All of
+// them have the rights in Redis that docs/operating/redis.md lists for workers.
 //
 //   (cd tests/ai && npm ci)
 //   node tests/ai/workers.mjs
@@ -40,10 +41,21 @@ const languages = {
 };
 
 const redis = await Redis.start(scratch);
+
+/** The rights of a worker, as docs/operating/redis.md lists them for runs alone. */
+function rights() {
+  const rows = fs.readFileSync(path.join(ROOT, 'docs/operating/redis.md'), 'utf8').split('\n');
+  const cells = ['| publishing on channels', '| a [worker of runs]'].map((start) => rows.find((row) => row.startsWith(start)).split(/(?<!\\)\|/));
+  const commands = cells.flatMap(([, , list]) => list.match(/\+[a-z]+(?:\\\|[a-z]+)?/g).map((command) => command.replace('\\', '')));
+  return [...commands, ...cells[1][3].match(/[~&]tidegate:[^`]+/g)];
+}
+execFileSync('redis-cli', ['-p', redis.port, 'ACL', 'SETUSER', 'worker', 'on', '>secret', ...rights()]);
+const REDIS_URL = redis.url.replace('redis://', 'redis://worker:secret@');
+
 const node = await Node.start(scratch, { redis, settings: { rules: RULES } });
 
 function start([program, ...args], run) {
-  const child = spawn(program, [...args, run, 'hello'], { stdio: 'inherit', env: { ...process.env, REDIS_URL: redis.url } });
+  const child = spawn(program, [...args, run, 'hello'], { stdio: 'inherit', env: { ...process.env, REDIS_URL } });
   child.exited = new Promise((exited) => child.on('exit', exited));
   return child;
 }
@@ -79,7 +91,7 @@ const [, dispatcher] = page.match(/^## A worker for each question$.*?^```python\
 if (!fs.existsSync(PYTHON)) console.log('skipped: a worker for each question');
 else {
   fs.writeFileSync(scratch.file('questions.py'), dispatcher);
-  const asked = spawn(PYTHON, ['questions.py'], { cwd: scratch.path, stdio: ['ignore', 'inherit', 'ignore'], env: { ...process.env, REDIS_URL: redis.url } });
+  const asked = spawn(PYTHON, ['questions.py'], { cwd: scratch.path, stdio: ['ignore', 'inherit', 'ignore'], env: { ...process.env, REDIS_URL } });
   await until('the program listens', () => Number(execFileSync('redis-cli', ['-p', redis.port, 'PUBSUB', 'NUMPAT'])) > 0);
   for (const body of ['{"type":"send","messages":7}', '[]', 'stop', new Uint8Array([0xff]), '{"type":"send","messages":[{"parts":[{"type":"text","text":"\\u0000"}]}]}']) {
     await fetch(`${node.url}/publish/run:none`, { method: 'POST', headers: { 'content-type': 'application/octet-stream' }, body });
