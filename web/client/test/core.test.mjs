@@ -214,6 +214,6 @@ test("a fault in a handler is reported as the application's, and the other handl
     while (faults.length < 2 || got.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
     client.close();
     console.log(JSON.stringify({ faults, got }));`;
-  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program], { cwd: new URL("..", import.meta.url) });
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program], { cwd: new URL("..", import.meta.url), timeout: 20_000 });
   assert.deepEqual(JSON.parse(stdout), { faults: ["of the application", "of the application"], got: [1, 2] });
 });

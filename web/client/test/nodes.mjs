@@ -11,6 +11,7 @@ import { createInterface } from "node:readline";
 import { after } from "node:test";
 
 const BINARY = process.env.TIDEGATE ?? new URL("../../../target/debug/tidegate", import.meta.url).pathname;
+/** How long a wait for a condition, the start of a process and a request to a node may take, in milliseconds. */
 const TIMEOUT = 20_000;
 const SECRET = "a secret of the tests, 32 bytes long";
 
@@ -46,19 +47,23 @@ export async function startNode({ port = 0, broker = "memory:", restart, ...sett
   const exited = once(child, "exit");
   cleanups.push(() => stop("SIGKILL"));
   const log = [];
-  const facts = await new Promise((resolve, reject) => {
-    createInterface(child.stderr).on("line", (line) => {
-      log.push(line);
-      if (line.includes('"listening"')) resolve(JSON.parse(line));
-    });
-    exited.then(() => reject(new Error(`the node ended: ${log.join("\n")}`)));
+  let facts;
+  createInterface(child.stderr).on("line", (line) => {
+    log.push(line);
+    if (line.includes('"listening"')) facts = JSON.parse(line);
+  });
+  await until("the node listens", () => {
+    if (child.exitCode != null || child.signalCode != null) throw new Error(`the node ended: ${log.join("\n")}`);
+    return facts;
   });
   async function stop(signal) {
     child.kill(signal);
     await exited;
   }
-  const api = (path, body) => fetch(`http://${facts.internal}/api/${path}`, { method: "POST", body });
-  await until("the node is ready", async () => (await fetch(`http://${facts.internal}/readyz`)).ok);
+  /** A request to the internal listener. A node that does not answer in time fails it. */
+  const ask = (path, options) => fetch(`http://${facts.internal}/${path}`, { ...options, signal: AbortSignal.timeout(TIMEOUT) });
+  const api = (path, body) => ask(`api/${path}`, { method: "POST", body });
+  await until("the node is ready", async () => (await ask("readyz")).ok);
   return {
     port: Number(facts.public.split(":")[1]),
     http: `http://${facts.public}`,
@@ -68,9 +73,9 @@ export async function startNode({ port = 0, broker = "memory:", restart, ...sett
     resume: () => child.kill("SIGCONT"),
     kill: () => stop("SIGKILL"),
     drain: () => api("drain"),
-    metrics: async () => (await fetch(`http://${facts.internal}/metrics`)).text(),
+    metrics: async () => (await ask("metrics")).text(),
     /** The names of the channels that have subscribers. */
-    channels: async () => (await (await fetch(`http://${facts.internal}/api/channels`)).json()).channels.map(({ channel }) => channel),
+    channels: async () => (await (await ask("api/channels")).json()).channels.map(({ channel }) => channel),
     /** Ends a run as its worker does. */
     async end(channel, body) {
       const response = await api(`end/${encodeURIComponent(channel)}`, JSON.stringify(body));
@@ -88,30 +93,56 @@ export async function startRedis() {
   const directory = mkdtempSync(join(tmpdir(), "tidegate-client-"));
   const port = await freePort();
   let child;
+  let exited;
   async function start() {
     child = spawn("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", directory], { stdio: "ignore" });
-    await until("Redis answers", () => new Promise((resolve) => {
-      const socket = dial(port, "127.0.0.1", () => { socket.destroy(); resolve(true); }).on("error", () => resolve(false));
-    }));
+    exited = once(child, "exit");
+    const own = child;
+    await until("Redis answers", () => {
+      if (own.exitCode != null) throw new Error(`Redis ended with ${own.exitCode}; is port ${port} taken?`);
+      return answers(port, own.pid);
+    });
   }
+  /** Also where it has ended by itself: the exit is told once. */
   async function kill() {
     child.kill("SIGKILL");
-    await once(child, "exit");
+    await exited;
   }
-  await start();
   cleanups.push(async () => {
     await kill();
     rmSync(directory, { recursive: true, force: true });
   });
+  await start();
   return { broker: `redis://127.0.0.1:${port}`, restart: () => kill().then(start) };
 }
 
+/** Whether this Redis answers on the port, and not another one that has taken it. */
+function answers(port, pid) {
+  return new Promise((resolve) => {
+    const socket = dial(port, "127.0.0.1", () => socket.write("INFO server\r\n"));
+    socket.setTimeout(TIMEOUT, () => socket.destroy());
+    let answer = "";
+    socket.on("data", (bytes) => {
+      answer += bytes;
+      if (/process_id:\d+\r/.test(answer)) socket.destroy();
+    });
+    socket.on("error", () => {}).on("close", () => resolve(answer.includes(`process_id:${pid}\r`)));
+  });
+}
+
+/** Below the ports that the system gives to connections: none takes it before Redis starts, or while Redis is restarted. */
+const PORTS = { from: 12_000, to: 32_000 };
+
 async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  return port;
+  for (;;) {
+    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from));
+    const server = createServer();
+    const isFree = await new Promise((resolve) => server.on("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true)));
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** A proxy before a node, with faults that the test switches. */
