@@ -9,6 +9,8 @@ export interface Listener {
   /** The node knows the client: commands that are not to be repeated are sent from now on. */
   opened(user: string | null | undefined): void;
   received(message: Wire): void;
+  /** A socket that queues a publication sends it now. Returns whether it is still wanted. */
+  sends(id: number): boolean;
   /** `unexecuted`: the node has told before that it has executed nothing of what it has not answered. */
   lost(unexecuted: boolean): void;
   /** A command was larger than the node accepts. Returns whether the commands without it are worth another attempt. */
@@ -18,7 +20,7 @@ export interface Listener {
 
 export interface Connection {
   readonly state: State;
-  /** Returns false if the frame was not sent, because the connection takes none now. */
+  /** Returns false if the frame was not sent: the connection takes none now, or its socket queues it. */
   send(command: Wire | string): boolean;
   close(code: number, reason: string): void;
 }
@@ -92,6 +94,7 @@ export function createConnection(url: string, options: Options, listener: Listen
         listener.connected();
       };
       own.onmessage = ({ data }: { data: string }) => mine == attempt && receive(JSON.parse(data), !!token);
+      own.onsend = (id: number) => mine == attempt && listener.sends(id);
       let why: string | undefined;
       own.onerror = (event: any) => void (why = event?.message); // `close` follows; browsers tell no reason
       own.onclose = ({ code, reason }: { code: number; reason: string }) => mine == attempt && lose(code, reason || why || "");
@@ -164,9 +167,7 @@ export function createConnection(url: string, options: Options, listener: Listen
   }
 
   function send(command: Wire | string) {
-    const takes = connected && reconnectAfter == null;
-    if (takes) socket!.send(typeof command == "string" ? command : JSON.stringify(command));
-    return takes;
+    return connected && reconnectAfter == null && socket!.send(typeof command == "string" ? command : JSON.stringify(command)) !== false;
   }
 
   /** Browsers do not show the node's pings to a page, so the client asks when it has heard nothing. */

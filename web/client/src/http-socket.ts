@@ -481,6 +481,8 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     for (let next; posting.size < POSTS_MAX && (next = unsent.find(({ channel }) => !posting.has(channel))); ) {
       const { id, channel } = next;
       unsent = unsent.filter((each) => each != next);
+      // Its time is over: the application knows that it was not published.
+      if (socket.onsend && !socket.onsend(id)) continue;
       posting.add(channel);
       const subscribed = channels.get(channel);
       // Until the answer tells which publication is the client's own.
@@ -503,7 +505,8 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     post();
   }
 
-  const commands: Record<string, (command: Wire) => void> = {
+  /** false: the command is queued. */
+  const commands: Record<string, (command: Wire) => unknown> = {
     auth(command) {
       http.token = command.token;
       if (greeted) authenticated();
@@ -533,6 +536,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     publish(command) {
       unsent.push(command);
       post();
+      return false;
     },
     presence: ({ id, channel }) =>
       void answer(id, http.json(path("presence", channel)).then((fields) => receive({ ...fields, type: "presence", id, channel }))),
@@ -547,7 +551,7 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
     onerror: null,
     send(frame) {
       const command = JSON.parse(frame);
-      commands[command.type]?.(command);
+      return commands[command.type]?.(command);
     },
     close: end,
     leave,

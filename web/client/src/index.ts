@@ -21,6 +21,7 @@ export function connect<Channels = AnyChannels>(url: string, options: Options = 
   const connection: Connection = createConnection(href.replace(/^http/, "ws"), options, {
     connected: subscriptions.connected,
     opened: requests.opened,
+    sends: requests.sends,
     received(message) {
       if (!requests.answered(message)) subscriptions.received(message);
     },

@@ -39,16 +39,18 @@ export function createRequests(connection: () => Connection, timeout: number) {
     settle(id, request);
     if (request.publishes && (request.sentAt || request.uncertainSince)) {
       code = "unknown_outcome";
-      message = "the connection was lost before the answer; it may have been published";
+      message = (message || "the connection was lost before the answer") + "; it may have been published";
     }
     request.reject(fault(code, message, temporary));
   }
 
+  function sent(request: Request) {
+    request.sentAt = Date.now();
+    request.user = user;
+  }
+
   function transmit(request: Request) {
-    if (connection().state == "open" && connection().send(request.frame)) {
-      request.sentAt = Date.now();
-      request.user = user;
-    }
+    if (connection().state == "open" && connection().send(request.frame)) sent(request);
   }
 
   return {
@@ -89,6 +91,12 @@ export function createRequests(connection: () => Connection, timeout: number) {
       if (message.type == "error") request.reject(fault(message.code, message.message, message.temporary));
       else request.resolve(message);
       return true;
+    },
+
+    sends(id: number): boolean {
+      const request = pending.get(id);
+      if (request) sent(request);
+      return !!request;
     },
 
     /** Sends, in order, what has no answer yet. */

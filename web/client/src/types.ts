@@ -90,8 +90,8 @@ export interface PublishOptions {
 /** An answer of the node, or of the client itself, that something did not happen. */
 export interface TidegateError extends Error {
   /**
-   * A code of the json protocol (`forbidden`, `unavailable`, …), or one of the client: `unknown_outcome` (sent, but the
-   * connection was lost before the answer: it may have been published), `timeout`, `queue_full`, `closed`, `slow_consumer`.
+   * A code of the json protocol (`forbidden`, `unavailable`, …), or one of the client: `unknown_outcome` (sent, but no
+   * answer came: it may have been published), `timeout` (not sent), `queue_full`, `closed`, `slow_consumer`.
    */
   code: string;
   /** Whether the same again may succeed later. */
@@ -137,7 +137,10 @@ export interface WebSocketLike {
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;
-  send(frame: string): void;
+  /** false: the frame is queued, and `onsend` is called before it is sent. */
+  send(frame: string): unknown;
+  /** Set by the client, called with the id of a queued command. Returns whether it is still wanted. */
+  onsend?: (id: number) => boolean;
   close(code?: number, reason?: string): void;
 }
 

@@ -142,6 +142,41 @@ describe("a client without WebSockets", { concurrency: 3 }, () => {
     client.close();
   });
 
+  test("a publication that waits behind another one is not published once its time is over", async () => {
+    const { client, proxy } = await start("sse", node, { timeout: 3_000 });
+    const got = journal(client.subscribe("late"));
+    await got.until("subscribed");
+    let release;
+    const released = new Promise((resolve) => (release = resolve));
+    proxy.hold = (url) => (url.startsWith("/publish/") ? released : undefined);
+    const [sent, queued] = [client.publish("late", "sent"), client.publish("late", "queued")];
+    await Promise.all([
+      assert.rejects(sent, { code: "unknown_outcome", message: "no answer in time; it may have been published" }),
+      assert.rejects(queued, { code: "timeout", message: "no answer in time", temporary: true }),
+    ]);
+    release();
+    await until("a later one is published", () => client.publish("late", "later").then(() => true, () => false));
+    await until("it arrives", () => got.data.includes("later"));
+    assert.deepEqual([got.data[0], got.data.includes("queued")], ["sent", false]);
+    client.close();
+  });
+
+  test("a publication that waits behind another one when the connection is lost is published afterwards, also without history", async () => {
+    const { client, proxy } = await start("sse");
+    const got = journal(client.subscribe("lost"));
+    await got.until("subscribed");
+    proxy.hold = (url) => (url.startsWith("/publish/") ? new Promise(() => {}) : undefined);
+    const [sent, queued] = [client.publish("lost", "sent"), client.publish("lost", "queued")];
+    await until("the first is on its way", () => proxy.requests.includes("POST /publish/lost"));
+    proxy.hold = () => undefined;
+    proxy.cut();
+    await assert.rejects(sent, { code: "unknown_outcome", message: "the connection was lost before the answer; it may have been published" });
+    await queued;
+    await got.until("publication");
+    assert.deepEqual(got.data, ["queued"]);
+    client.close();
+  });
+
   for (const transport of ["sse", "poll"]) {
     test(`by ${transport}: a run that ends while its past is read is told whole, and then its end`, async () => {
       const requests = [];
