@@ -47,6 +47,9 @@ pub enum RecoveryStep {
     Page(Position),
     /// Release the held publications.
     Release,
+    /// The history has just begun, and its publications may still be on their way here: ask for its end again after a
+    /// pause.
+    AskAgain,
     /// Events of an earlier step are still being delivered: try again after a pause.
     Later,
     Done,
@@ -177,6 +180,7 @@ impl ChannelCursor {
             // Existing subscribers get all publications since the broker confirmed the subscription.
             (None, Some(_)) if read.holds_unbroken() => {}
             (None, end) if read.may_start_fresh(end) => self.positions.start_fresh(end),
+            (None, Some(_)) if read.waits_for_first() => return RecoveryStep::AskAgain,
             (None, end) => {
                 // Subscribers may miss publications in transit, and those before the cursor held any.
                 events.extend(read.had_subscribers.then_some(ChannelEvent::Gap(RULES_CHANGED)));

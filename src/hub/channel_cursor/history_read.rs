@@ -10,6 +10,9 @@ pub const HELD_MAX: usize = 10_000;
 /// The same in payload bytes.
 const HELD_BYTES_MAX: usize = 4 << 20;
 
+/// How often the end of a history is asked for again while none of its publications has arrived.
+pub const FIRST_WAITS_MAX: u8 = 20;
+
 /// A read of the history, and the publications that arrived meanwhile.
 #[derive(Default)]
 pub struct HistoryRead {
@@ -32,6 +35,8 @@ pub struct HistoryRead {
     /// The channel had subscribers before it had a position, because its rule has just begun to keep history.
     /// They got every publication directly so far, and must miss none in the transition.
     pub had_subscribers: bool,
+    /// How often the end was asked for again, because none of the publications before it had arrived.
+    pub first_waits: u8,
 }
 
 impl HistoryRead {
@@ -50,6 +55,14 @@ impl HistoryRead {
     /// since is held.
     pub fn has_missed_nothing(&self) -> bool {
         self.had_subscribers && !self.interrupted && !self.overflowed && !self.has_delivered
+    }
+
+    /// Whether to ask for the end again, because the publications before it may still be on their way to subscribers
+    /// who got everything directly: the answer comes by another connection than they do. Counts how often.
+    pub fn waits_for_first(&mut self) -> bool {
+        let waits = self.has_missed_nothing() && self.first_waits < FIRST_WAITS_MAX;
+        self.first_waits += u8::from(waits);
+        waits
     }
 
     pub fn hold(&mut self, publication: Publication) {

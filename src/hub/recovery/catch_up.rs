@@ -25,6 +25,9 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_s
 /// The pause after which a step checks again whether the previous step's events were delivered.
 const DELIVERY_PAUSE: Duration = Duration::from_millis(5);
 
+/// The pause before the end of a history that has just begun is asked for again.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
 /// How the events of a step are delivered.
 enum Delivered {
     /// They are with the channel's other publications, which are delivered joined.
@@ -68,6 +71,10 @@ impl CatchUp {
                     RecoveryStep::Page(_) => {
                         self.add(RecoveryTask::CatchUp(channel, read_number, 0));
                     }
+                    RecoveryStep::AskAgain => {
+                        let again = RecoveryTask::Open(channel, read_number, 0);
+                        self.clone().retry_later(again, FIRST_PAUSE);
+                    }
                     RecoveryStep::Later => {
                         self.clone().retry_later(
                             RecoveryTask::Open(channel, read_number, tries),
@@ -98,7 +105,8 @@ impl CatchUp {
                         RecoveryStep::Page(_) => {}
                         RecoveryStep::Release => return self.release(channel, read_number),
                         RecoveryStep::Done => return,
-                        RecoveryStep::Later => {
+                        // `AskAgain` is no outcome of a page.
+                        RecoveryStep::Later | RecoveryStep::AskAgain => {
                             return self.retry_later(
                                 RecoveryTask::CatchUp(channel, read_number, 0),
                                 DELIVERY_PAUSE,
@@ -126,7 +134,7 @@ impl CatchUp {
                 RecoveryStep::Page(_) => {
                     return self.add(RecoveryTask::CatchUp(channel, read_number, 0));
                 }
-                RecoveryStep::Later => {
+                RecoveryStep::Later | RecoveryStep::AskAgain => {
                     return self
                         .retry_later(RecoveryTask::Release(channel, read_number), DELIVERY_PAUSE);
                 }

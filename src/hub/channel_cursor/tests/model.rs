@@ -201,6 +201,7 @@ impl ChannelModel {
         };
         match next {
             RecoveryStep::Page(_) => self.start_work(ModelWork::CatchUp),
+            RecoveryStep::AskAgain => self.start_work(ModelWork::Open),
             RecoveryStep::Release | RecoveryStep::Later => self.start_work(ModelWork::Release),
             RecoveryStep::Done => {}
         }

@@ -1,15 +1,30 @@
 //! What subscribers get while a channel's rule changes.
 
 use super::*;
+use crate::hub::channel_cursor::history_read::FIRST_WAITS_MAX;
 
 #[test]
 fn a_rule_that_starts_history_loses_no_publication_for_existing_subscribers() {
-    // The history is at 1-7. It is unknown whether subscribers got that much, so they get a gap.
+    // The history is at 1-7, and none of it arrives. It is unknown whether subscribers got that much, so they get a gap.
     let mut cursor = ChannelCursor::with_subscribers(None);
     cursor.open();
     let mut events = Vec::new();
-    cursor.receive_end(Some(at(1, 7)), &mut events);
+    for _ in 0..FIRST_WAITS_MAX {
+        assert_eq!(cursor.receive_end(Some(at(1, 7)), &mut events), RecoveryStep::AskAgain);
+    }
+    assert_eq!(cursor.receive_end(Some(at(1, 7)), &mut events), RecoveryStep::Release);
     assert_eq!(events, [ChannelEvent::Gap(RULES_CHANGED)]);
+
+    // The end is known before its first publication has arrived on the other connection.
+    let mut cursor = ChannelCursor::with_subscribers(None);
+    cursor.open();
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(1, 2)), &mut events), RecoveryStep::AskAgain);
+    cursor.receive(at_position(1, 1));
+    assert_eq!(cursor.receive_end(Some(at(1, 2)), &mut events), RecoveryStep::Release);
+    events.extend(released(&mut cursor));
+    assert_eq!(publications(&events), [Some(at(1, 1))]);
+    assert_eq!(cursor.receive(at_position(1, 2)), ArrivalOutcome::Deliver(at_position(1, 2)));
 
     // Its first publications arrive while the end is requested: nothing can be missing.
     let mut cursor = ChannelCursor::with_subscribers(None);
