@@ -28,7 +28,11 @@ async fn a_reload_that_widens_access_is_logged_as_a_warning() {
     is_logged("server.origins: [] -> ").await;
     let before = node.process.stderr().len();
     file.reload(&node, &rules(closed), "taken_up").await;
-    let since = node.process.stderr().split_off(before);
+    let since = eventually("the reload in the log", async || {
+        let since = node.process.stderr().split_off(before);
+        since.iter().any(|line| line.contains("configuration reloaded")).then_some(since)
+    })
+    .await;
     assert!(!since.iter().any(|line| line.contains("widens access")), "{since:?}");
 }
 
