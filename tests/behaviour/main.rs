@@ -4,6 +4,7 @@
 //! use its sockets, arguments and signals. Only [`rules`] calls the library, to compare patterns in Rust and Lua.
 
 mod access;
+mod ai;
 mod cluster;
 mod config;
 mod doctor;

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::handshake::client::Response;
+use tokio_tungstenite::tungstenite::handshake::client::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderName;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -67,6 +67,17 @@ impl Client {
         Self::try_open(node, path).await.expect("the upgrade is accepted")
     }
 
+    /// Opens a session of the protocol that the subprotocol names.
+    pub async fn with_subprotocol(node: &Node, path: &str, subprotocol: &str) -> Self {
+        let stream = connect(node.public).await;
+        let mut request =
+            format!("ws://{}{path}", node.public).into_client_request().expect("a url");
+        let subprotocol = subprotocol.parse().expect("a header's value");
+        request.headers_mut().insert("sec-websocket-protocol", subprotocol);
+        let opened = Self::try_request(stream, request).await;
+        opened.expect("the upgrade is accepted")
+    }
+
     async fn try_open(node: &Node, path: &str) -> Result<Self, Error> {
         Self::try_open_at(node.public, path).await
     }
@@ -85,7 +96,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Uses a stream that is already connected to the address.
     pub async fn try_over(stream: S, address: SocketAddr, path: &str) -> Result<Self, Error> {
         let url = format!("ws://{address}{path}");
-        let request = url.into_client_request().expect("a url");
+        Self::try_request(stream, url.into_client_request().expect("a url")).await
+    }
+
+    async fn try_request(stream: S, request: Request) -> Result<Self, Error> {
         let handshake = tokio_tungstenite::client_async(request, stream);
         let (socket, response) = soon("a handshake", handshake).await?;
         Ok(Self { socket, unclaimed: VecDeque::new(), welcome: Value::Null, response })

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `node` `process` `redis` `sentinel` `cluster` `fleet` | processes that a test starts; they end with the test |
 //! | `network` `proxy` `clock` | fault injection: networks, connections and clocks that a test can break |
-//! | `client` `event_stream` `requester` `raw` `http` `http2` `raw_http2` `tls_client` `authority` `token` | clients of a node, within and outside the protocols |
+//! | `client` `event_stream` `ai_stream` `requester` `raw` `http` `http2` `raw_http2` `tls_client` `authority` `token` | clients of a node, within and outside the protocols |
 //! | `backend_event` | events for the backend, and the check that they alternate |
 //! | `collector` | the OpenTelemetry collector that nodes export spans to |
 //! | `waiting` `wait_until` `open_files` | waiting for a condition; the open-file limit for thousands of clients |
@@ -15,6 +15,7 @@
 //! | `finding` | violations that checker and audit report |
 //! | `curve` `downtime` | event rates over time, and how long clients were disconnected |
 
+pub mod ai_stream;
 pub mod audit;
 pub mod authority;
 pub mod backend_event;
