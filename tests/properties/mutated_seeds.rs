@@ -9,6 +9,8 @@ use proptest::sample::{Index, select};
 
 use super::check_property;
 
+#[path = "../../fuzz/checks/ai_frames.rs"]
+mod ai_frames;
 #[path = "../../fuzz/checks/frames.rs"]
 pub mod frames;
 #[path = "../../fuzz/checks/header_line.rs"]
@@ -25,6 +27,11 @@ mod pusher_messages;
 mod resp;
 #[path = "../../fuzz/checks/tokens.rs"]
 mod tokens;
+
+#[test]
+fn the_ai_frames_check_passes_for_mutated_seeds() {
+    check_mutated_seeds("ai_frames", ai_frames::check);
+}
 
 #[test]
 fn the_frames_check_passes_for_mutated_seeds() {
