@@ -21,6 +21,9 @@ const SERVICES = path.join(ROOT, 'tests/snippets/services');
 const PYTHON = path.join(ROOT, 'target/test-tools/venv/bin/python');
 const RULES = `[{pattern="run:**",subscribe="anyone",publish="anyone",history={size=10000,age="1h"},run={lease="30s",control="run-control:{name}"}}]`;
 
+/** A worker has fewer lines than this, blank ones aside. */
+const LINES = 30;
+
 const page = fs.readFileSync(path.join(ROOT, 'docs/WORKERS.md'), 'utf8');
 const scratch = new Scratch('tidegate-workers-');
 
@@ -67,6 +70,7 @@ const resume = (chatId) => until('the run has begun', () => transport.reconnectT
 for (const [language, prepare] of Object.entries(languages)) {
   const [, program] = page.match(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'ms'));
   const lines = program.split('\n').filter((line) => line.trim()).length;
+  assert.ok(lines < LINES, `the worker in ${language} has ${lines} lines`);
   const { ready, command } = prepare((name) => { fs.writeFileSync(scratch.file(name), program); return scratch.file(name); });
   if (!ready) { console.log(`skipped: ${language} is not installed`); continue; }
   const run = `run:${language}`;
