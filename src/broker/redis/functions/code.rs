@@ -10,10 +10,11 @@ use crate::broker::redis::secret::Secret;
 
 /// Increases with every change of the code. A library of a later version stays installed: it has
 /// everything that an earlier one has.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 pub const NAME: &str = "tidegate";
 
+const NUMBERS: &str = include_str!("numbers.lua");
 const IDEMPOTENCY: &str = include_str!("idempotency.lua");
 const HISTORY: &str = include_str!("history.lua");
 const RUNS: &str = include_str!("runs.lua");
@@ -57,7 +58,7 @@ pub fn write(fleets: &Fleets) -> String {
         "#!lua name={NAME}\n{VERSION_LINE}{VERSION}\n\
          -- Installed by Tidegate's nodes, which replace it when they start.\n\
          {SECRET}{SECRET_END}\n{FLEETS}{json}{FLEETS_END}\n\
-         {IDEMPOTENCY}\n{HISTORY}\n{RUNS}\n{PRESENCE}\n{REVOCATIONS}\n{EVENTS}"
+         {NUMBERS}\n{IDEMPOTENCY}\n{HISTORY}\n{RUNS}\n{PRESENCE}\n{REVOCATIONS}\n{EVENTS}"
     )
 }
 

@@ -27,15 +27,6 @@ do
   local FIRST = { c = 'occupied', m = 'join' }
   local LAST = { c = 'vacated', m = 'leave' }
 
-  local function whole(number)
-    return string.format('%.0f', number)
-  end
-
-  local function now_ms()
-    local time = redis.call('TIME')
-    return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  end
-
   -- The four keys of a call for what `node` holds.
   local function keys_of(keys, node)
     local stream = keys[1]

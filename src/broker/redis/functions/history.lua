@@ -44,11 +44,6 @@ local lineage, inherits = nil, nil
 -- When it is derived again, in milliseconds.
 local lineage_due = 0
 
-local function now_ms()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-
 -- The lineage: six digits for this server and its promotion. And whether its data may be less than
 -- another server had.
 local function find_lineage()
@@ -126,7 +121,7 @@ local function channel_of(key)
   if rule then
     channel.kept_since = kept_since
     -- As text: a number would be formatted again for every command.
-    channel.size, channel.age = string.format('%.0f', rule[2]), rule[3]
+    channel.size, channel.age = whole(rule[2]), rule[3]
   end
   local tag = tag_of(key, fleet.publish == 'SPUBLISH')
   channel.ids = prefix .. 'id {' .. tag .. '} ' .. name .. ' '
@@ -168,7 +163,7 @@ end
 -- An epoch of this server, later than `last` and than one that is over, whatever the clock is.
 local function new_epoch(channel, last)
   local before = math.max(last and began_at(last) or 0, channel.kept_since)
-  return string.format('%.0f', math.max(now_ms(), before + 1)) .. lineage
+  return whole(math.max(now_ms(), before + 1)) .. lineage
 end
 
 -- Finds or begins the epoch to append to; returns the next id, and the position that a new epoch
@@ -197,7 +192,7 @@ local function trim(key, channel, now)
   local marks = channel.marks
   while marks[1] and marks[1][1] <= now - channel.age do
     local epoch, seq = string.match(marks[1][2], '^(%d+)-(%d+)$')
-    redis.call('XTRIM', key, 'MINID', epoch .. '-' .. string.format('%.0f', tonumber(seq) + 1))
+    redis.call('XTRIM', key, 'MINID', epoch .. '-' .. whole(tonumber(seq) + 1))
     table.remove(marks, 1)
   end
 end
@@ -207,7 +202,7 @@ end
 local function touch(key, channel, told, position)
   local now = now_ms()
   channel.touch_at = told + channel.age / 8
-  redis.call('PEXPIRE', key, string.format('%.0f', channel.age + channel.age / 8))
+  redis.call('PEXPIRE', key, whole(channel.age + channel.age / 8))
   channel.marks[#channel.marks + 1] = { now, position }
   trim(key, channel, now)
 end
@@ -317,12 +312,12 @@ local function checked(header, now)
         return nil, name .. ' in the header must be UTF-8'
       end
       -- Adds 0, because nodes do not accept -0 as a number.
-      local text = kind == 'number' and string.format('%.0f', field + 0) or cjson.encode(field)
+      local text = kind == 'number' and whole(field + 0) or cjson.encode(field)
       written[#written + 1] = '"' .. name .. '":' .. text
     end
   end
   if type(fields.ts) ~= 'number' then
-    written[#written + 1] = '"ts":' .. string.format('%.0f', now * 1000)
+    written[#written + 1] = '"ts":' .. whole(now * 1000)
   end
   local id = type(fields.id) == 'string' and fields.id or ''
   if #id > 255 then

@@ -24,15 +24,6 @@ do
   -- Redis busy for long.
   local REMOVALS_MAX = 1000
 
-  local function whole(number)
-    return string.format('%.0f', number)
-  end
-
-  local function now_ms()
-    local time = redis.call('TIME')
-    return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  end
-
   local function members_key(channel, node)
     return channel .. ' ' .. node
   end

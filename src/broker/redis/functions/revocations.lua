@@ -7,10 +7,6 @@ do
   -- busy for long.
   local REMOVALS_MAX = 1000
 
-  local function whole(number)
-    return string.format('%.0f', number)
-  end
-
   -- ARGV: how long to keep them in ms, maximum number of entries, PUBLISH or SPUBLISH, then user
   -- and milliseconds, any number of times. Returns how many of them were new; the latest moment of
   -- a user counts.
@@ -25,9 +21,7 @@ do
         new = new + 1
       end
     end
-    local time = redis.call('TIME')
-    local over = whole(tonumber(time[1]) * 1000 - keep)
-    local removals = redis.call('ZCOUNT', key, '-inf', over)
+    local removals = redis.call('ZCOUNT', key, '-inf', whole(now_ms() - keep))
     removals = math.max(removals, redis.call('ZCARD', key) - most)
     if removals > 0 then
       redis.call('ZREMRANGEBYRANK', key, 0, math.min(removals, REMOVALS_MAX) - 1)

@@ -43,7 +43,7 @@ end
 
 -- Sets the lease, an eighth longer than the rule says, because it is not set again within an eighth.
 local function set_lease(channel)
-  redis.call('SET', channel.lease_key, '1', 'PX', string.format('%.0f', channel.lease * 9 / 8))
+  redis.call('SET', channel.lease_key, '1', 'PX', whole(channel.lease * 9 / 8))
 end
 
 -- How long the lease lasts, in milliseconds. 0: there is none.
@@ -54,7 +54,7 @@ end
 
 -- Appends the end and publishes it. Returns its position.
 local function append_end(key, channel, reason, now)
-  local header = '{"ts":' .. string.format('%.0f', now * 1000) .. ',"ended":' .. cjson.encode(reason) .. '}'
+  local header = '{"ts":' .. whole(now * 1000) .. ',"ended":' .. cjson.encode(reason) .. '}'
   return store(key, channel, '', header, nil, now)
 end
 
@@ -161,7 +161,7 @@ local function renew(keys, args)
   end
   set_lease(channel)
   -- A worker that thinks for longer than the history's age keeps its run.
-  redis.call('PEXPIRE', keys[1], string.format('%.0f', channel.age + channel.age / 8))
+  redis.call('PEXPIRE', keys[1], whole(channel.age + channel.age / 8))
   return math.floor(channel.lease * 9 / 8)
 end
 
