@@ -19,8 +19,12 @@ newTag: k8s/README.md
 build.sh tidegate: k8s/README.md
 load docker-image tidegate: k8s/README.md
 AUTH__MODE=none tidegate: docs/operating/containers.md
+^  "version": " web/client/package.json
 END
 }
+
+# The lock file of the client has its version twice, each behind its name.
+lock=web/client/package-lock.json
 
 version='[0-9]\+\.[0-9]\+\.[0-9]\+\(-[0-9A-Za-z.]\+\)\?'
 
@@ -29,6 +33,7 @@ if [ $# -gt 0 ]; then
   places | while read -r line; do
     sed -i "s/\(${line% *} \?\)$version/\1$1/" "${line##* }"
   done
+  sed -i "/\"name\": \"tidegate\"/{n;s/$version/$1/}" "$lock"
   cargo update --quiet --offline --package tidegate
   cargo update --quiet --offline --package tidegate --manifest-path fuzz/Cargo.toml
 fi
@@ -37,4 +42,5 @@ expected=$(sed -n "s/^version = \"\($version\)\"/\1/p" Cargo.toml | head -n 1)
 places | while read -r line; do
   grep -q "${line% *} \?${expected//./\\.}" "${line##* }" || { echo "version.sh: ${line##* } has another version than $expected" >&2; exit 1; }
 done
+[ "$(grep -A1 '"name": "tidegate"' "$lock" | grep -cF "\"version\": \"$expected\"")" = 2 ] || { echo "version.sh: $lock has another version than $expected" >&2; exit 1; }
 echo "$expected"
