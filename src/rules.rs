@@ -228,6 +228,14 @@ impl RuleTable {
             .and_then(|(_, rule)| rule.control.as_ref())
     }
 
+    /// The rules that no channel reaches, each with the earlier one that matches all of its channels.
+    pub fn unreachable(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.rules.iter().enumerate().filter_map(|(i, rule)| {
+            let covers = |earlier: &Rule| earlier.pattern.covers(&rule.pattern);
+            self.rules[..i].iter().position(covers).map(|earlier| (i, earlier))
+        })
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
     }

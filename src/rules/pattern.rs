@@ -1,5 +1,6 @@
 //! The pattern of a rule, which matches channel names.
 
+mod coverage;
 #[cfg(test)]
 mod tests;
 
@@ -171,27 +172,38 @@ fn steps(text: &str, user: Option<&str>) -> Vec<MatchStep> {
 
 /// Whether the steps match the whole text. `reached`: one element more than there are steps, all false.
 fn can_match(steps: &[MatchStep], reached: &mut [bool], text: &[u8]) -> bool {
+    reach_first(steps, reached);
+    text.iter().all(|byte| advance(steps, reached, *byte)) && reached[steps.len()]
+}
+
+/// What the steps reach without any text: `reached[i]` says whether the first `i` steps can match it.
+fn begin(steps: &[MatchStep]) -> Vec<bool> {
+    let mut reached = vec![false; steps.len() + 1];
+    reach_first(steps, &mut reached);
+    reached
+}
+
+fn reach_first(steps: &[MatchStep], reached: &mut [bool]) {
     reached[0] = true;
     for (i, step) in steps.iter().enumerate() {
         reached[i + 1] = reached[i] && step.is_run();
     }
-    for &byte in text {
-        let mut before = std::mem::take(&mut reached[0]);
-        let mut is_alive = false;
-        for (i, step) in steps.iter().enumerate() {
-            let here = reached[i + 1];
-            reached[i + 1] = match step.is_run() {
-                true => (here && step.takes(byte)) || reached[i],
-                false => before && step.takes(byte),
-            };
-            before = here;
-            is_alive |= reached[i + 1];
-        }
-        if !is_alive {
-            return false;
-        }
+}
+
+/// Takes the next byte. Returns false if no text that goes on like this can match.
+fn advance(steps: &[MatchStep], reached: &mut [bool], byte: u8) -> bool {
+    let mut before = std::mem::take(&mut reached[0]);
+    let mut is_alive = false;
+    for (i, step) in steps.iter().enumerate() {
+        let here = reached[i + 1];
+        reached[i + 1] = match step.is_run() {
+            true => (here && step.takes(byte)) || reached[i],
+            false => before && step.takes(byte),
+        };
+        before = here;
+        is_alive |= reached[i + 1];
     }
-    reached[steps.len()]
+    is_alive
 }
 
 /// One step of matching.

@@ -56,6 +56,22 @@ impl RawValue {
         list.unwrap_or(Self::Other)
     }
 
+    /// The texts of a list: as a file has them, or in a variable or a flag, where commas separate them or they are
+    /// TOML. None: it is no such list.
+    pub fn texts(&self) -> Option<Vec<String>> {
+        let by_commas = |text: &str| text.split(',').map(|item| item.trim().to_owned()).collect();
+        match self {
+            Self::List(items) => Some(items.clone()),
+            // `[::1]` is an address.
+            Self::Text(text) if text.trim_start().starts_with('[') => match of_toml(text) {
+                Ok(Self::List(items)) => Some(items),
+                _ => Some(by_commas(text)),
+            },
+            Self::Text(text) => Some(by_commas(text)),
+            _ => None,
+        }
+    }
+
     /// The tables of a list: as a file has them, or as TOML in a variable or a flag.
     ///
     /// Fails with a description that quotes no value, because it may be a secret.

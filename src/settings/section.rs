@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::fault::SettingsFault;
 use super::{DEFAULT, KeySpec, ListenAddress, RawValue, Settings, unit};
 
+/// Added to the fault of a list that a flag or a variable has.
+const NOTATION: &str = r#"; a flag or a variable has its items with commas between them (a,b), or as TOML (["a", "b"])"#;
+
 /// One section of the configuration, while its module reads it.
 pub struct Section<'a> {
     settings: &'a mut Settings,
@@ -170,7 +173,7 @@ impl<'a> Section<'a> {
         )
     }
 
-    /// True or false, the default, or a list of some of the names; separated by commas in the environment and in flags.
+    /// True or false, the default, or a list of some of the names, as [`RawValue::texts`] reads it.
     pub fn flag_or_names(
         &mut self,
         key: &str,
@@ -184,12 +187,9 @@ impl<'a> Section<'a> {
             RawValue::Flag(flag) => Some(Ok(*flag)),
             RawValue::Text(text) => match text.parse() {
                 Ok(flag) => Some(Ok(flag)),
-                Err(_) => Some(text.split(',').map(|name| name.trim().to_owned()).collect())
-                    .filter(|list: &Vec<_>| are_known(list))
-                    .map(Err),
+                Err(_) => given.texts().filter(|list| are_known(list)).map(Err),
             },
-            RawValue::List(list) => Some(Err(list.clone())).filter(|_| are_known(list)),
-            _ => None,
+            _ => given.texts().filter(|list| are_known(list)).map(Err),
         };
         let write = |it: &Result<bool, Vec<String>>| match it {
             Ok(flag) => flag.to_string(),
@@ -235,7 +235,7 @@ impl<'a> Section<'a> {
             .expect("the default address parses")
     }
 
-    /// A list of texts; separated by commas in the environment and in flags.
+    /// A list of texts, as [`RawValue::texts`] reads it.
     pub fn list(
         &mut self,
         key: &str,
@@ -244,19 +244,19 @@ impl<'a> Section<'a> {
         doc: &'static str,
     ) -> Vec<String> {
         let parse = |given: &RawValue| {
-            let items: Vec<String> = match given {
-                RawValue::List(items) => items.clone(),
-                RawValue::Text(text) => {
-                    text.split(',').map(|item| item.trim().to_owned()).collect()
-                }
-                _ => return None,
-            };
-            let items: Vec<String> = items.into_iter().filter(|item| !item.is_empty()).collect();
+            let items = given.texts()?.into_iter().filter(|item| !item.is_empty());
+            let items: Vec<String> = items.collect();
             items.iter().all(|item| check(item)).then_some(items)
         };
         let write = |items: &Vec<String>| format!("{items:?}");
-        self.read_key(key, Some(RawValue::List(Vec::new())), allowed.to_owned(), doc, parse, write)
-            .expect("an empty list is allowed")
+        let (faults, default) = (self.settings.faults.len(), Some(RawValue::List(Vec::new())));
+        let is_text =
+            matches!(self.settings.raw.get(&self.full(key)), Some((RawValue::Text(_), _)));
+        let list = self.read_key(key, default, allowed.to_owned(), doc, parse, write);
+        for fault in self.settings.faults[faults..].iter_mut().filter(|_| is_text) {
+            fault.what.push_str(NOTATION);
+        }
+        list.expect("an empty list is allowed")
     }
 
     /// A text that `parse` accepts.

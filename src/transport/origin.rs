@@ -26,6 +26,10 @@ enum OriginPattern {
     },
 }
 
+/// Characters that no host name has. Brackets stand around an IPv6 address only.
+const NOT_IN_HOSTS: [char; 13] =
+    ['*', '/', '?', '#', '@', ':', '[', ']', '"', '\'', '`', '\\', ','];
+
 /// A host in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
@@ -170,10 +174,10 @@ impl FromStr for OriginPattern {
         };
         let (host, port) = host_and_port(authority);
         let name = host.strip_prefix("*.").unwrap_or(host);
-        let is_name = !name.is_empty()
-            && !name.contains(['*', '/', '?', '#', '@'])
-            && !name.contains(char::is_whitespace);
-        if !is_name || scheme.as_ref().is_some_and(String::is_empty) {
+        let is_name =
+            !name.is_empty() && !name.contains(NOT_IN_HOSTS) && !name.contains(char::is_whitespace);
+        let is_host = is_name || (host.starts_with('[') && is_address(host));
+        if !is_host || scheme.as_ref().is_some_and(String::is_empty) {
             return Err(());
         }
         let host = match host.strip_prefix('*') {
@@ -355,7 +359,19 @@ mod tests {
         ] {
             assert!(is_pattern(good), "{good}");
         }
-        for bad in ["", "*.", "exa mple.com", "https://example.com/path", "a*b", "://a", ":80"] {
+        for bad in [
+            "",
+            "*.",
+            "exa mple.com",
+            "https://example.com/path",
+            "a*b",
+            "://a",
+            ":80",
+            "[\"example.com\"]",
+            "'example.com'",
+            "[example.com]",
+            "example.com:port",
+        ] {
             assert!(!is_pattern(bad), "{bad}");
         }
     }

@@ -49,8 +49,8 @@ fn the_config_page_lists_every_key_of_the_code() {
          (`TIDEGATE__SECTION__KEY`) and flags (`--set section.key=value`). Each of these overrides the ones before it. \
          A node checks the whole configuration before it binds an address, and reports all faults at once.\n\n\
          `tidegate check` prints the effective configuration and the source of each value, with secrets masked. \
-         In the environment and in flags, commas separate the items of a list. `config/default.toml` has the same \
-         content as this page, as a file. `config/production.toml` is an example.\n\n\
+         In the environment and in flags, commas separate the items of a list, or the list is TOML (`[\"a\", \"b\"]`). \
+         `config/default.toml` has the same content as this page, as a file. `config/production.toml` is an example.\n\n\
          A node reads its configuration again on SIGHUP and when one of its files has changed. Keys marked ⟳ then take \
          effect without closing connections; others need a restart. A node refuses a configuration with faults and \
          keeps the old one.\n",

@@ -150,3 +150,18 @@ async fn check_prints_no_part_of_a_urls_credentials() {
         assert!(!text.contains("token:") && !text.contains("\"token\""), "{text}");
     }
 }
+
+#[tokio::test]
+async fn check_warns_of_a_rule_that_an_earlier_one_covers() {
+    let check = async |rules: &str| {
+        let checked = run(&["check", "--set", &format!("rules={rules}")], &[]).await;
+        assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+        stderr(&checked)
+    };
+    let warned =
+        check(r#"[{pattern="a:*"},{pattern="a:**"},{pattern="a:{user}:b"},{pattern="b"}]"#).await;
+    let warning = r#"warning: rules[2].pattern: "a:{user}:b" never applies, because rules[1] ("a:**") comes first"#;
+    assert!(warned.contains(warning), "{warned}");
+    assert_eq!(warned.matches("never applies").count(), 1, "{warned}");
+    assert_eq!(check(r#"[{pattern="a:{user}:b"},{pattern="a:*"},{pattern="**"}]"#).await, "");
+}

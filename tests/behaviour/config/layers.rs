@@ -86,14 +86,43 @@ async fn check_names_the_file_of_a_value_whatever_the_working_directory() {
 
 #[tokio::test]
 async fn numbers_booleans_and_lists_are_parsed_from_the_environment_and_set() {
-    let environment = [("TIDEGATE__SESSION__CHANNELS_MAX", "9"), ("TIDEGATE__DEMO", "false")];
-    let origins = "server.origins=app.example, other.example";
-    let checked = run(&["check", "--set", origins], &environment).await;
-    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
-    let text = stdout(&checked);
-    assert!(line(&text, "channels_max").contains("= 9 "));
-    assert!(line(&text, "demo").contains("= false "));
-    assert!(line(&text, "origins").contains(r#"["app.example", "other.example"]"#));
+    let toml = r#"["app.example", "other.example"]"#;
+    for list in ["app.example, other.example", toml, "[ 'app.example', \n 'other.example' ]"] {
+        let environment = [
+            ("TIDEGATE__SESSION__CHANNELS_MAX", "9"),
+            ("TIDEGATE__DEMO", "false"),
+            ("TIDEGATE__AUTH__AUDIENCE", list),
+        ];
+        let origins = format!("server.origins={list}");
+        let checked = run(&["check", "--set", &origins], &environment).await;
+        assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+        let text = stdout(&checked);
+        assert!(line(&text, "channels_max").contains("= 9 "));
+        assert!(line(&text, "demo").contains("= false "));
+        for key in ["origins", "audience"] {
+            assert!(line(&text, key).contains(toml), "{list}: {text}");
+        }
+    }
+    let address = run(&["check", "--set", "server.origins=[::1]:8080,[::1]"], &[]).await;
+    assert!(line(&stdout(&address), "origins").contains(r#"["[::1]:8080", "[::1]"]"#));
+}
+
+#[tokio::test]
+async fn a_malformed_list_in_set_or_the_environment_is_a_fault_that_shows_both_notations() {
+    for list in [r#"["app.example""#, "[app.example]", r#"["app.example", 7]"#, r#""app.example""#]
+    {
+        let origins = format!("server.origins={list}");
+        let set = run(&["check", "--set", &origins], &[]).await;
+        let variable = run(&["check"], &[("TIDEGATE__SERVER__ORIGINS", list)]).await;
+        for ended in [set, variable] {
+            assert_eq!(ended.status.code(), Some(2), "{list}: {}", stdout(&ended));
+            let text = stderr(&ended);
+            let fault = line(&text, "server.origins");
+            for part in ["must be a list of hosts", "(a,b)", r#"(["a", "b"])"#] {
+                assert!(fault.contains(part), "{part:?} is not in {fault:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
