@@ -73,7 +73,8 @@ function drawRun(random, channel, fate, milliseconds) {
     withLast: random.chance(0.5),
     /** When a viewer stops it, or it is killed: a share of its time. */
     share: random.unit(),
-    stopBy: random.pick(['http', 'json', 'plain', 'ai']),
+    // A client of the AI SDK cannot follow a run that its history does not hold, and so not stop it either.
+    stopBy: random.pick(['http', 'json', 'plain', isWhole(channel) ? 'ai' : 'http']),
     after: random.chance(0.5),
   };
 }

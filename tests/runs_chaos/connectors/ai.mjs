@@ -66,8 +66,8 @@ export const ai = {
       refused: (status, text) => {
         if (status === 204) { over('there is no run', NOT_BEGUN); return true; }
         if (status !== 404 || !text.includes(CUT)) return false;
+        // It gets nothing of this run any more, until it reloads.
         note({ kind: 'gap', channel, reason: 'cut' });
-        over('the beginning is gone', NOT_BEGUN);
         return true;
       },
     });
@@ -95,8 +95,8 @@ export const aiSocket = {
         if (!chunks.isOver) note({ kind: 'breach', channel, text: 'an end before the last chunk' });
       } else if (type === 'no-active') over('there is no run', NOT_BEGUN);
       else if (type === 'error') {
-        if (errorText.includes(CUT)) note({ kind: 'gap', channel, reason: 'cut' });
-        else if (MISSING.test(errorText)) note({ kind: 'gap', channel, reason: errorText });
+        if (errorText.includes(CUT)) { note({ kind: 'gap', channel, reason: 'cut' }); return; }
+        if (MISSING.test(errorText)) note({ kind: 'gap', channel, reason: errorText });
         else if (!UNAVAILABLE.test(errorText)) note({ kind: 'breach', channel, text: `error: ${errorText}` });
         over(errorText, NOT_BEGUN);
       } else if (type !== 'start') note({ kind: 'breach', channel, text: `a frame ${type}` });
