@@ -13,7 +13,7 @@ const DRAIN_TIME_MAX = 3000;
 const NAMES = ['a', 'b', 'c'];
 
 export class Stage {
-  static async start(scratch, { seed, lease, durable, queueBytesMax }) {
+  static async start(scratch, { seed, lease, durable, queueBytesMax, entries }) {
     const stage = new Stage();
     const random = new Random(seed).fork();
     stage.durable = durable;
@@ -27,11 +27,14 @@ export class Stage {
       'drain.delay': '0s',
       'drain.period': '300ms',
     };
-    stage.redisProxies = await Promise.all(NAMES.map(() => FaultProxy.listen(stage.redis.port, random.fork())));
+    // Only where the plan has such a fault: this process is busy with the viewers.
+    const needs = (at, ...faults) => entries.some(({ what, node }) => node === at && faults.includes(what));
+    const proxies = (faults, ports) => Promise.all(NAMES.map((_, at) => (needs(at, ...faults) ? FaultProxy.listen(ports[at], random.fork()) : null)));
+    stage.redisProxies = await proxies(['cutRedis', 'stallRedis'], NAMES.map(() => stage.redis.port));
     stage.nodes = await Promise.all(NAMES.map((name, at) => Node.start(scratch, {
-      name, redis: { url: `redis://127.0.0.1:${stage.redisProxies[at].port}` }, settings,
+      name, redis: { url: `redis://127.0.0.1:${stage.redisProxies[at]?.port ?? stage.redis.port}` }, settings,
     })));
-    stage.viewerProxies = await Promise.all(stage.nodes.map(({ port }) => FaultProxy.listen(port, random.fork())));
+    stage.viewerProxies = await proxies(['cutViewers', 'stallViewers'], stage.nodes.map(({ port }) => port));
     stage.companies = await Promise.all(stage.nodes.map(({ port }) => CompanyProxy.listen(port, { streams: 'body', upgrades: '403' })));
     return stage;
   }
@@ -45,7 +48,7 @@ export class Stage {
   address(node, { proxied, kind }) {
     const at = this.nodes.indexOf(node);
     if (kind === 'clientPoll') return this.companies[at].url;
-    return proxied ? this.viewerProxies[at].url : node.url;
+    return (proxied && this.viewerProxies[at]?.url) || node.url;
   }
 
   /** Injects a fault and removes it after its duration. `now()` is the clock of the seed. */
@@ -89,11 +92,11 @@ export class Stage {
   /** Removes all faults that there still are. Nodes may not be ready yet: what is waited for is what viewers get. */
   async repair() {
     for (const repair of [...this.#repairs.values()]) await repair();
-    for (const proxy of [...this.redisProxies, ...this.viewerProxies]) proxy.heal();
+    for (const proxy of [...this.redisProxies, ...this.viewerProxies]) proxy?.heal();
   }
 
   async end() {
-    for (const proxy of [...this.redisProxies, ...this.viewerProxies, ...this.companies]) proxy.close();
+    for (const proxy of [...this.redisProxies, ...this.viewerProxies, ...this.companies]) proxy?.close();
     await Promise.all([...this.nodes, this.redis].map((it) => it.kill()));
   }
 }
