@@ -31,7 +31,7 @@ const PIECE_BYTES_MAX = 16 * 1024;
 const CLOCK_SLACK = 80;
 
 /** Whether a client of the AI SDK was told that the history does not reach back to the beginning of the run: it gets nothing. */
-export const isCut = (entries) => entries.findLast(({ kind }) => kind !== 'lost' && kind !== 'open')?.reason === 'cut';
+export const isCut = (entries) => entries.findLast(({ kind }) => ['text', 'gap', 'ended'].includes(kind))?.reason === 'cut';
 
 /** Where a viewer is in a run: after `seq` of `epoch`. Without a seq: somewhere, because a gap was told. Without an epoch: in any. */
 class Cursor {
@@ -223,8 +223,8 @@ class ViewerAudit {
     const isUnknown = this.#told || this.#cursor.seq === null;
     const epochs = position ? [this.truth.epoch(parsePosition(position).epoch)] : [...this.truth.epochs.values()];
     if (position) epochs[0].end ??= { seq: parsePosition(position).seq, reason };
-    const fits = epochs.some(({ whole, end }) => (!end ? this.lostAt !== null : reason === (end.reason ?? reason))
-      && (isUnknown ? whole.subarray(whole.length - text.length).equals(text) : whole.equals(text)));
+    const isEqual = (whole) => (isUnknown ? whole.subarray(Math.max(0, whole.length - text.length)).equals(text) : whole.equals(text));
+    const fits = epochs.some(({ wholes, end }) => (!end ? this.lostAt !== null : reason === (end.reason ?? reason)) && wholes.some(isEqual));
     if (!fits) this.find(epochs.some(({ whole }) => whole.equals(text)) ? 'WrongReason' : 'Loss', `the end ${reason} after ${text.length} bytes: ${this.#difference(text)}`, at);
     if (position) this.#cursor = Cursor.at(position);
   }

@@ -84,6 +84,13 @@ test('a short history: what is kept follows a gap', () => {
   assert.deepEqual(kinds([open(), text('c', 3), ended(4)], { isWhole: false }), ['Loss']);
 });
 
+test('a client of the AI SDK that was told that the beginning is gone gets no end', () => {
+  const cut = [open(), { ...gap, reason: 'cut' }, { kind: 'slow', milliseconds: 1 }];
+  assert.deepEqual(kinds(cut, { kind: 'ai', isWhole: false }), []);
+  assert.deepEqual(kinds(cut, { kind: 'ai' }), ['NoEnd']);
+  assert.deepEqual(kinds([...cut, open(), text('c')], { kind: 'ai', isWhole: false }), ['WrongText', 'NoEnd']);
+});
+
 test('a Redis that lost the run: each viewer that had something is told', () => {
   const by = { ...worker(['a', 'b']), ended: null };
   const lost = { by, rows: [], lostAt: 102.5 };
@@ -107,6 +114,16 @@ test('a run that begins again after Redis lost it: no silent change of the epoch
   rows[0] = { position: 'f-1', header: '{"id":"i4"}', bytes: Buffer.from('d') };
   assert.deepEqual(kinds([open(), text('ab', 2), text('c', 3), gap, text('d', 1, 'f'), end], lost), []);
   assert.deepEqual(kinds([open(), text('ab', 2), text('x', 3), gap, text('d', 1, 'f'), end], lost), ['WrongText']);
+});
+
+test('a run that Redis lost: what was sent last, without an answer, may have come into it or not', () => {
+  const by = { ...worker(['a', 'b']), ended: null, asked: new Set(['done']) };
+  by.publications[1].positions = [];
+  const lost = { by, rows: [], kind: 'ai', lostAt: 150 };
+  const first = { ...ended(0), at: 120 };
+  assert.deepEqual(kinds([open(), text('a'), first], lost), []);
+  assert.deepEqual(kinds([open(), text('ab'), first], lost), []);
+  assert.deepEqual(kinds([open(), text('b'), first], lost), ['Loss']);
 });
 
 test('what the worker and Redis disagree about', () => {

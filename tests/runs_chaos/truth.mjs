@@ -57,6 +57,17 @@ class Epoch {
     return this.#whole;
   }
 
+  /**
+   * What the whole run may have been: where Redis lost it before its end was known, what was sent last may have come into it or not.
+   */
+  get wholes() {
+    if (this.end) return [this.whole];
+    const acknowledged = Math.max(0, ...this.#publications.keys());
+    const all = [];
+    for (let to = acknowledged; to === acknowledged || this.at(to); to += 1) all.push(this.bytes(0, to) ?? Buffer.alloc(0));
+    return all;
+  }
+
   /** How many bytes at the end of `piece`, up to position `to`, are whole publications: the position before them, or undefined. */
   startOf(piece, to) {
     let left = piece.length;
