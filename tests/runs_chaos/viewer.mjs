@@ -132,5 +132,7 @@ export class Viewer {
     const { kind, channel, position, reason } = entry;
     if (position && channel) this.positions.set(channel, position);
     if (kind === 'ended') this.ends.set(channel, reason);
+    // A stream of several moves on at a gap, and does not tell the viewer where to.
+    if (kind === 'gap' && this.connector.beginsNext) this.positions.delete(channel);
   }
 }
