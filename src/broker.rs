@@ -13,6 +13,7 @@ mod receipt;
 mod redis;
 mod revocation;
 mod run;
+mod streams;
 mod survey;
 mod unavailable;
 
@@ -36,10 +37,14 @@ pub use self::redis::{connection::resp, header};
 pub use self::redis::{secret::Secret, url::Url};
 pub use self::revocation::{KnownRevocations, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
 pub use self::run::{HistoryEnd, RunState, Runs};
+pub use self::streams::{
+    CommitOutcome, EXPIRY_FIELD, FIRST_FIELD, Removal, StoredStream, StreamCommit, StreamStore,
+    TTL_FIELD,
+};
 pub use self::survey::{
     Answers, Forbidden, MasterSurvey, NodeFeature, RulesFound, Survey, SurveyReading,
 };
-pub use self::unavailable::{ENDED, NO_RUN, TOO_LARGE, Unavailable};
+pub use self::unavailable::{ENDED, NO_RUN, NO_STREAMS, TOO_LARGE, Unavailable};
 use crate::publication::NodeId;
 
 /// Starts the configured broker. Its tasks run on the current Tokio runtime.

@@ -34,6 +34,7 @@ pub mod hub;
 
 pub mod events;
 pub mod presence;
+pub mod streams;
 
 pub mod auth;
 pub mod broker;

@@ -6,6 +6,7 @@
 pub mod ai;
 mod close_code;
 mod command;
+pub mod durable;
 mod encode;
 mod encoded;
 mod format;
@@ -21,6 +22,7 @@ mod shared_members;
 mod speak;
 pub mod sse;
 mod stamp;
+pub mod streams;
 
 use bytes::Bytes;
 
@@ -51,6 +53,7 @@ formats! {
     AiStream => ai::AiStreamEvents,
     AiChat => ai::AiChatFrames,
     Pusher => pusher::PusherFrames,
+    Streams => streams::StreamFrames,
 }
 
 protocols! {
@@ -70,4 +73,6 @@ protocols! {
     AiChat(ai::AiChat),
     /// Pusher's protocol, version 7.
     Pusher(pusher::Pusher),
+    /// Requests about durable streams, or one durable stream, read only.
+    Streams(streams::Streams),
 }

@@ -73,6 +73,8 @@ pub struct Policy {
     pub delivery: Delivery,
     /// Some: each channel carries a stream with an end. Then the rule keeps history.
     pub run: Option<Run>,
+    /// Whether clients may use the channel as a durable stream. Then the rule has runs.
+    pub streams: bool,
 }
 
 /// The limits of a channel's history.
@@ -174,6 +176,17 @@ impl Rules {
                     "no rule matches {channel}, so no {kept} is kept of it: a rule needs {example}"
                 )
             }
+        }
+    }
+
+    /// Why a channel cannot be used as a durable stream, naming the rule that applies.
+    pub fn explain_no_streams(&self, channel: &str) -> String {
+        match self.0.get().find(channel) {
+            Some((_, rule)) => {
+                let pattern = rule.pattern.as_str();
+                format!("the rule {pattern:?} has no streams = true, so {channel} is no stream")
+            }
+            None => format!("no rule matches {channel}: a rule needs streams = true"),
         }
     }
 
@@ -333,8 +346,10 @@ impl Rule {
         let presence = presence.unwrap_or_default();
         let keeps_history = section.is_given("history.size") || section.is_given("history.age");
         let (run, control) = run::read(section, keeps_history, delivery == Delivery::Latest);
+        let streams = run::read_streams(section, run.is_some(), control.is_some());
         let events = EventKinds::read(section);
-        let policy = Policy { subscribe, publish, history, presence, events, delivery, run };
+        let policy =
+            Policy { subscribe, publish, history, presence, events, delivery, run, streams };
         let sets_access = section.is_given("subscribe");
         Some(Self { pattern: pattern?, policy, sets_access, control })
     }

@@ -32,6 +32,7 @@ mod run;
 mod run_search;
 mod signing_in;
 mod state;
+mod streams;
 mod subscribing;
 mod users;
 

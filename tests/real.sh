@@ -87,6 +87,7 @@ part "Python websockets, two nodes, TLS" env SSL_CERT_FILE="$certificate" \
 part "Node ws, two nodes, TLS" env NODE_EXTRA_CA_CERTS="$certificate" \
   node tests/clients/node_ws.mjs --node-a "${encrypted[0]}" --node-b "${encrypted[1]}"
 part "the AI SDK's clients, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/ai/main.mjs
+part "the Durable Streams protocol, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/streams/main.mjs
 part "workers of runs in Python, Node and Go" env TIDEGATE="$(realpath "$binary")" node tests/ai/workers.mjs
 part "Pusher's libraries and Laravel Echo, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/pusher/main.mjs
 part "examples/, two nodes" env TIDEGATE="$binary" tests/examples.sh

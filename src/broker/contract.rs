@@ -1,4 +1,4 @@
-//! The interface of a broker. Presence, revocations, announcements and runs have traits of their own.
+//! The interface of a broker. Presence, revocations, announcements, runs and streams have traits of their own.
 
 use futures_util::future::BoxFuture;
 
@@ -8,6 +8,7 @@ use super::presence::Presences;
 use super::receipt::Receipt;
 use super::revocation::Revoking;
 use super::run::{HistoryEnd, Runs};
+use super::streams::StreamStore;
 use super::unavailable::Unavailable;
 use crate::publication::{Channel, Position, Publication};
 use crate::rules::Rules;
@@ -29,7 +30,7 @@ pub const PAGE_MAX: usize = 128;
 
 /// Carries publications and announcements between nodes, and stores channel histories, presence and
 /// revocations.
-pub trait Broker: Presences + Revoking + Announcing + Runs + Send + Sync {
+pub trait Broker: Presences + Revoking + Announcing + Runs + StreamStore + Send + Sync {
     /// Publishes. Publications of one channel keep their order.
     ///
     /// Resolves to the position where the channel keeps history. A repeated `id` is published once

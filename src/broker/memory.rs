@@ -3,6 +3,8 @@
 mod history;
 mod presence;
 mod runs;
+mod stream_table;
+mod streams;
 
 use std::future::ready;
 use std::sync::{Arc, Mutex};
@@ -14,6 +16,7 @@ use tokio::time::{Instant, interval};
 
 use self::history::{Appended, Histories, locked};
 use self::runs::MemoryRuns;
+use self::stream_table::StreamTable;
 use super::queue::{LATE, PublishQueue, PublishRequest};
 use crate::broker::announcement::{Announcement, Announcing};
 use crate::broker::config::Config;
@@ -24,6 +27,7 @@ use crate::broker::presence::{Attendance, MembershipState, Presences, Renewal};
 use crate::broker::receipt::Receipt;
 use crate::broker::revocation::{Revocation, Revoking};
 use crate::broker::run::{HistoryEnd, RunState, Runs};
+use crate::broker::streams::{CommitOutcome, StoredStream, StreamCommit, StreamStore};
 use crate::broker::unavailable::{NO_RUN, Unavailable};
 use crate::publication::{Channel, EndReason, Members, Position, Publication};
 use crate::rules::Rules;
@@ -61,6 +65,7 @@ impl MemoryBroker {
         let presence = presence::MemberTable::new(sink.clone());
         let runs = MemoryRuns {
             histories: histories.clone(),
+            streams: Arc::new(StreamTable::default()),
             rules: config.rules.clone(),
             sink: sink.clone(),
             idempotency_window: config.idempotency_window,
@@ -97,7 +102,10 @@ impl Relay {
                     }
                     tokio::task::yield_now().await;
                 }
-                _ = sweep.tick() => locked(&self.histories).sweep(Instant::now()),
+                _ = sweep.tick() => {
+                    locked(&self.histories).sweep(Instant::now());
+                    self.runs.streams.sweep(Instant::now());
+                }
             }
         }
     }
@@ -228,6 +236,28 @@ impl Runs for MemoryBroker {
     ) -> BoxFuture<'_, Vec<Result<RunState, Unavailable>>> {
         let states = channels.iter().map(|channel| Ok(self.runs.check(channel)));
         Box::pin(ready(states.collect()))
+    }
+}
+
+impl StreamStore for MemoryBroker {
+    fn stream(
+        &self,
+        channel: Channel,
+        fields: Vec<String>,
+    ) -> BoxFuture<'_, Result<StoredStream, Unavailable>> {
+        Box::pin(ready(self.runs.stream(&channel, &fields)))
+    }
+
+    fn renew_stream(&self, channel: Channel) -> BoxFuture<'_, Result<(), Unavailable>> {
+        Box::pin(ready(self.runs.use_stream(&channel)))
+    }
+
+    fn commit_stream(
+        &self,
+        channel: Channel,
+        commit: StreamCommit,
+    ) -> BoxFuture<'_, Result<CommitOutcome, Unavailable>> {
+        Box::pin(ready(self.runs.commit(&channel, commit)))
     }
 }
 

@@ -32,6 +32,7 @@ mod runs;
 pub mod secret;
 mod sibling_key;
 mod state;
+mod streams;
 mod subscribing;
 pub mod survey;
 mod tasks;
@@ -53,6 +54,7 @@ use self::revocation::RedisRevocations;
 use self::revocation::reading;
 use self::rules::{following, installing};
 use self::runs::RedisRuns;
+use self::streams::RedisStreams;
 use self::subscribing::nodes;
 use self::url::Deployment;
 use super::announcement::{Announcement, Announcing};
@@ -64,6 +66,7 @@ use super::presence::{Attendance, MembershipState, Presences, Renewal};
 use super::receipt::Receipt;
 use super::revocation::{Revocation, Revoking};
 use super::run::{HistoryEnd, RunState, Runs};
+use super::streams::{CommitOutcome, StoredStream, StreamCommit, StreamStore};
 use super::unavailable::Unavailable;
 use crate::critical_tasks;
 use crate::publication::{Channel, EndReason, Members, NodeId, Position, Publication};
@@ -76,6 +79,7 @@ pub struct RedisBroker {
     presence: RedisPresence,
     revocations: RedisRevocations,
     runs: RedisRuns,
+    streams: RedisStreams,
 }
 
 impl RedisBroker {
@@ -111,6 +115,7 @@ impl RedisBroker {
             history: RedisHistory { queries: questions.clone() },
             presence: RedisPresence { queries: questions.clone() },
             runs: RedisRuns { queries: questions.clone() },
+            streams: RedisStreams { queries: questions.clone() },
             revocations: RedisRevocations::new(questions),
         }
     }
@@ -205,6 +210,28 @@ impl Runs for RedisBroker {
         channels: Vec<Channel>,
     ) -> BoxFuture<'_, Vec<Result<RunState, Unavailable>>> {
         Box::pin(async move { self.runs.check(&channels).await })
+    }
+}
+
+impl StreamStore for RedisBroker {
+    fn stream(
+        &self,
+        channel: Channel,
+        fields: Vec<String>,
+    ) -> BoxFuture<'_, Result<StoredStream, Unavailable>> {
+        Box::pin(self.streams.read(channel, fields))
+    }
+
+    fn renew_stream(&self, channel: Channel) -> BoxFuture<'_, Result<(), Unavailable>> {
+        Box::pin(self.streams.renew(channel))
+    }
+
+    fn commit_stream(
+        &self,
+        channel: Channel,
+        commit: StreamCommit,
+    ) -> BoxFuture<'_, Result<CommitOutcome, Unavailable>> {
+        Box::pin(self.streams.commit(channel, commit))
     }
 }
 

@@ -13,6 +13,9 @@ pub const ENDED: Unavailable =
 pub const NO_RUN: Unavailable =
     Unavailable("no run: nothing was published on the channel, or its rule has no run");
 
+/// The channel's rule has no streams.
+pub const NO_STREAMS: Unavailable = Unavailable("the rule of the channel has no streams = true");
+
 /// Redis can never take this publication. Other publications are not affected.
 pub const TOO_LARGE: Unavailable = Unavailable(
     "the publication is larger than redis accepts (proto-max-bulk-len, client-query-buffer-limit)",

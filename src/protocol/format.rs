@@ -20,10 +20,12 @@ pub enum Format {
     AiChat,
     /// Events of Pusher's protocol in text frames of a WebSocket.
     Pusher,
+    /// Messages and offsets of a durable stream in Server-Sent Events.
+    Streams,
 }
 
 impl Format {
-    pub const EACH: [Self; 8] = [
+    pub const EACH: [Self; 9] = [
         Self::Plain,
         Self::Json,
         Self::Sse,
@@ -32,6 +34,7 @@ impl Format {
         Self::AiStream,
         Self::AiChat,
         Self::Pusher,
+        Self::Streams,
     ];
     pub const COUNT: usize = Self::EACH.len();
 
@@ -44,6 +47,7 @@ impl Format {
             Self::Http => "http",
             Self::AiStream | Self::AiChat => "ai",
             Self::Pusher => "pusher",
+            Self::Streams => "streams",
         }
     }
 
@@ -56,7 +60,7 @@ impl Format {
     pub fn framing(self) -> &'static str {
         match self {
             Self::Plain | Self::Json | Self::AiChat | Self::Pusher => "websocket",
-            Self::Sse | Self::SseChannels | Self::AiStream => "sse",
+            Self::Sse | Self::SseChannels | Self::AiStream | Self::Streams => "sse",
             Self::Http => "poll",
         }
     }

@@ -114,6 +114,27 @@ pub fn read(
     (lease.map(|lease| Run { lease, merge }), control)
 }
 
+/// Reads `streams` of a rule.
+pub fn read_streams(section: &mut Section<'_>, has_runs: bool, has_control: bool) -> bool {
+    let streams = section.flag(
+        "streams",
+        Some(false),
+        "Whether clients may use the channel as a durable stream, at `/streams/{channel}`: those that may publish \
+         may create, append, close and delete it, and those that may subscribe may read it. Needs `history` and \
+         `run`; the lease does not end a stream that a client has created.",
+    );
+    let streams = streams.unwrap_or_default();
+    if streams && !has_runs {
+        section
+            .fault("streams", "needs run, which gives a stream its end: run = { lease = \"1m\" }");
+    }
+    if streams && has_control {
+        section
+            .fault("streams", "does not go with run.control, which keeps clients out of the run");
+    }
+    streams
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

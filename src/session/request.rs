@@ -84,7 +84,7 @@ impl Session {
         })
     }
 
-    fn request_client(&self, address: IpAddr) -> RequestClient {
+    pub(super) fn request_client(&self, address: IpAddr) -> RequestClient {
         RequestClient::new(self.state.principal().user(), address)
     }
 }

@@ -18,6 +18,11 @@ pub fn publication_received(
     trace::publish_began(channel, publication, ParentSender::Client)
 }
 
+/// A message of a client was appended to a stream.
+pub fn stream_message_appended(format: Format) {
+    METRICS.publications.received[format as usize].inc();
+}
+
 /// A service's publication was received at the internal listener.
 pub fn api_publication_received(channel: &Channel, publication: &mut Publication) -> Trace {
     METRICS.publications.api_received.inc();

@@ -9,10 +9,12 @@ pub enum ShortRequest {
     History,
     Presence,
     Poll,
+    Stream,
 }
 
 impl ShortRequest {
-    pub const EACH: [Self; 4] = [Self::Publish, Self::History, Self::Presence, Self::Poll];
+    pub const EACH: [Self; 5] =
+        [Self::Publish, Self::History, Self::Presence, Self::Poll, Self::Stream];
     pub const COUNT: usize = Self::EACH.len();
 
     /// The value of the `request` label.
@@ -22,6 +24,7 @@ impl ShortRequest {
             Self::History => "history",
             Self::Presence => "presence",
             Self::Poll => "poll",
+            Self::Stream => "stream",
         }
     }
 
@@ -29,7 +32,7 @@ impl ShortRequest {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Publish => StatusCode::ACCEPTED,
-            Self::History | Self::Presence | Self::Poll => StatusCode::OK,
+            Self::History | Self::Presence | Self::Poll | Self::Stream => StatusCode::OK,
         }
     }
 }

@@ -6,8 +6,9 @@ use super::addresses::AddressSlot;
 use super::client::Peer;
 use super::connection_refusal::ConnectionRefusal;
 use super::public::Public;
-use super::request::{self, RequestOutcome};
+use super::request;
 use super::request_body::RequestBody;
+use super::request_outcome::RequestOutcome;
 
 /// Answers one request, of any version of HTTP. `admit`: applies the limits to it; what it returns lasts as long
 /// as the session that the request starts.

@@ -29,17 +29,29 @@ pub fn allow_reading(origin: Option<&HeaderValue>, response: &mut HeaderMap) {
     }
 }
 
+/// Allows the requesting page to read these headers too.
+pub fn expose(names: &'static str, response: &mut HeaderMap) {
+    response.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(names));
+}
+
 /// The response to a preflight request, which a browser sends before a request with non-standard headers.
 pub fn preflight(methods: &'static str) -> Response<Full<Bytes>> {
+    preflight_with(methods, "")
+}
+
+/// The same for requests with further headers.
+pub fn preflight_with(methods: &'static str, more: &str) -> Response<Full<Bytes>> {
+    let request_headers = HeaderValue::try_from(format!("{REQUEST_HEADERS}{more}"));
+    let request_headers =
+        request_headers.unwrap_or_else(|_| HeaderValue::from_static(REQUEST_HEADERS));
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    for (name, value) in [
-        (ACCESS_CONTROL_ALLOW_METHODS, methods),
-        (ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS),
-        (ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS),
-    ] {
+    for (name, value) in
+        [(ACCESS_CONTROL_ALLOW_METHODS, methods), (ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS)]
+    {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, request_headers);
     response
 }

@@ -21,6 +21,7 @@ use super::request_refused::RequestRefused;
 use super::run_session::run_session;
 use super::short_request;
 use super::started_session::StartedSession;
+use super::stream_answer::{self, StreamPoll};
 use crate::close::Close;
 use crate::outbound::{FrameBatch, Outbound};
 use crate::protocol::PollReply;
@@ -39,7 +40,9 @@ pub struct PendingPoll {
     answer: PollReply,
     wait: Duration,
     /// The page that sent it.
-    pub origin: Option<HeaderValue>,
+    pub origin: Option<Box<HeaderValue>>,
+    /// Some: a live read of a durable stream. What is collected only tells that there is something to read.
+    pub stream: Option<Box<StreamPoll>>,
 }
 
 impl PendingPoll {
@@ -53,7 +56,7 @@ impl PendingPoll {
         session.count_request(client).map_err(RequestRefused::of_error)?;
         let JoinPosition { position, recovered } = join_position;
         let answer = PollReply::new(position, recovered);
-        Ok(Self { session, answer, wait, origin: None })
+        Ok(Self { session, answer, wait, origin: None, stream: None })
     }
 
     pub fn session(&self) -> &Session {
@@ -68,7 +71,7 @@ impl PendingPoll {
         early: &mut Vec<u8>,
         slots: impl Send,
     ) -> Option<Response<Full<Bytes>>> {
-        let Self { session, answer, wait, origin } = self;
+        let Self { session, answer, wait, origin, stream: of_stream } = self;
         let began = Instant::now();
         telemetry::connection_opened(session.format(), Duration::ZERO);
         let mut connection = PollConnection {
@@ -81,8 +84,15 @@ impl PendingPoll {
         };
         run_session(session, &mut connection, slots).await;
         let mut response = connection.response()?;
-        telemetry::short_request_answered(ShortRequest::Poll, response.status());
-        cors::allow_reading(origin.as_ref(), response.headers_mut());
+        let kind = if of_stream.is_some() { ShortRequest::Stream } else { ShortRequest::Poll };
+        match of_stream {
+            Some(of_stream) => {
+                response = of_stream.answer(response).await;
+                stream_answer::complete(origin.as_deref(), response.headers_mut());
+            }
+            None => cors::allow_reading(origin.as_deref(), response.headers_mut()),
+        }
+        telemetry::short_request_answered(kind, response.status());
         Some(response)
     }
 }

@@ -1,11 +1,6 @@
 //! Answers one request of the public listener: with a demo page, a session, a reply, or an error.
 
-use std::net::IpAddr;
-
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::ORIGIN;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Method, Request, Version};
 
 use super::client::Peer;
 use super::connection_refusal::ConnectionRefusal;
@@ -16,32 +11,24 @@ use super::poll::PendingPoll;
 use super::public::Public;
 use super::request_body::RequestBody;
 use super::request_framing;
+use super::request_outcome::RequestOutcome;
 use super::request_refused::RequestRefused;
 use super::response;
-use super::routed_request::{RoutedRequest, SessionRequest, has_chunks};
+use super::routed_request::has_chunks;
 use super::routes::{self, Route, RouteProtocol, Transport};
+use super::session_start::{client, start_session};
 use super::short_request;
-use super::started_session::StartedSession;
+use super::stream_live::StreamLive;
+use super::streams;
 use super::websocket::handshake;
 use crate::close::Close;
-use crate::http::{self, Query};
-use crate::session::{Session, SessionParameters};
+use crate::http;
+use crate::session::Session;
 use crate::telemetry::{self, ShortRequest, Trace};
 
 /// Most header lines of a request; more are answered with 431 too. Browsers send some 20, and proxies add
 /// theirs.
 pub const HEAD_LINES_MAX: usize = 256;
-
-/// The answer to a request.
-pub enum RequestOutcome {
-    Response(Response<Full<Bytes>>),
-    /// The session takes the connection over after the response.
-    Session(Response<Full<Bytes>>, Box<Session>),
-    /// The session's frames are the response's body.
-    Stream(Response<Full<Bytes>>, Box<Session>),
-    /// The response follows when the channel has a publication, or the time is over.
-    Poll(PendingPoll),
-}
 
 /// Starts a trace of the request if its path is that of a session or similar to one, and if it is to be
 /// traced. A publication has a trace of its own.
@@ -50,48 +37,6 @@ pub fn begin_trace<B>(request: &Request<B>) -> Trace {
     match routes::is_near(path) && request.method() != Method::POST {
         true => telemetry::handshake_began(path, http::traceparent(request.headers())),
         false => Trace::default(),
-    }
-}
-
-impl RequestOutcome {
-    /// The session that was started.
-    pub fn session(&self) -> Option<&Session> {
-        match self {
-            Self::Response(_) => None,
-            Self::Session(_, session) | Self::Stream(_, session) => Some(session),
-            Self::Poll(poll) => Some(poll.session()),
-        }
-    }
-
-    /// Lets the page that sent the request read the response.
-    fn allow_reading(&mut self, request: &HeaderMap) {
-        let origin = request.get(ORIGIN);
-        match self {
-            Self::Response(response) | Self::Session(response, _) | Self::Stream(response, _) => {
-                cors::allow_reading(origin, response.headers_mut());
-            }
-            Self::Poll(poll) => poll.origin = origin.cloned(),
-        }
-    }
-
-    pub fn end_trace(&self, trace: Trace) {
-        let status = match self {
-            Self::Response(response) | Self::Session(response, _) | Self::Stream(response, _) => {
-                response.status()
-            }
-            Self::Poll(_) => StatusCode::OK,
-        };
-        let session = self.session();
-        let format = session.map(Session::format);
-        let close = session.and_then(|session| session.outbound().closing());
-        telemetry::handshake_answered(trace, status, format, close);
-    }
-}
-
-impl From<RequestRefused> for RequestOutcome {
-    fn from(refused: RequestRefused) -> Self {
-        refused.count();
-        Self::Response(refused.into())
     }
 }
 
@@ -113,7 +58,7 @@ pub async fn answer(
             }
             _ => Err(RequestRefused::method_not_allowed("GET, HEAD")),
         },
-        None => match routes::find(path) {
+        None => match routes::find(path, StreamLive::of(request)) {
             Some(found) => answer_route(public, request, body, found, peer).await,
             None => Err(RequestRefused::not_found(path, &routes::paths())),
         },
@@ -140,7 +85,11 @@ pub fn refuse(
 
 /// Whether the request is answered with one response.
 pub fn is_short<B>(request: &Request<B>) -> bool {
-    route(request).is_some_and(|route| matches!(route.transport, Transport::Request(_)))
+    route(request).is_some_and(|route| match route.transport {
+        Transport::Request(_) => true,
+        Transport::Streams(live) => live != StreamLive::Events,
+        Transport::WebSocket | Transport::Response { .. } => false,
+    })
 }
 
 /// Whether the request asks for a session that gets the stream or connection for itself.
@@ -150,13 +99,18 @@ pub fn takes_stream<B>(request: &Request<B>) -> bool {
 
 /// Whether the request asks for a session that lasts.
 pub fn starts_session<B>(request: &Request<B>) -> bool {
-    let is_poll = |route: &Route| route.transport == Transport::Request(ShortRequest::Poll);
+    let is_poll = |route: &Route| {
+        matches!(
+            route.transport,
+            Transport::Request(ShortRequest::Poll) | Transport::Streams(StreamLive::LongPoll)
+        )
+    };
     takes_stream(request) || route(request).is_some_and(is_poll)
 }
 
 /// The route of the request's path.
 fn route<B>(request: &Request<B>) -> Option<&'static Route> {
-    routes::find(request.uri().path()).map(|(route, _)| route)
+    routes::find(request.uri().path(), StreamLive::of(request)).map(|(route, _)| route)
 }
 
 /// Answers a request to one of the routes.
@@ -188,6 +142,15 @@ async fn answer_route(
                 _ => Err(RequestRefused::method_not_allowed("GET, OPTIONS")),
             }
         }
+        Transport::Streams(live) => {
+            check_origin(public, headers, peer, Origins::allow_reading)?;
+            let answered =
+                streams::answer(public, request, body, (route, channel, live), peer).await;
+            count_short(ShortRequest::Stream, &answered);
+            let mut outcome = answered.unwrap_or_else(RequestOutcome::from);
+            outcome.complete_stream(headers);
+            return Ok(outcome);
+        }
         Transport::Request(short) => {
             check_origin(public, headers, peer, Origins::allow_reading)?;
             let answered = answer_short(public, request, body, (route, channel, short), peer).await;
@@ -210,9 +173,10 @@ async fn answer_short(
 ) -> Result<RequestOutcome, RequestRefused> {
     let (allowed, with_options) = match short {
         ShortRequest::Publish => ("POST", "POST, OPTIONS"),
-        ShortRequest::History | ShortRequest::Presence | ShortRequest::Poll => {
-            ("GET", "GET, OPTIONS")
-        }
+        ShortRequest::History
+        | ShortRequest::Presence
+        | ShortRequest::Poll
+        | ShortRequest::Stream => ("GET", "GET, OPTIONS"),
     };
     match request.method().as_str() {
         "OPTIONS" => return Ok(RequestOutcome::Response(cors::preflight(allowed))),
@@ -245,11 +209,6 @@ fn count_short(short: ShortRequest, answered: &Result<RequestOutcome, RequestRef
     }
 }
 
-/// The client's address.
-fn client(public: &Public, headers: &HeaderMap, peer: Peer) -> IpAddr {
-    peer.client_of(headers, &public.server.get().trusted_proxies)
-}
-
 /// The streamed response. If the session has ended at its start, a status can still report it; but a browser
 /// never reconnects after an error status, so it gets a temporary reason at the end of the stream instead.
 fn stream(session: Box<Session>, transport: Transport, version: Version) -> RequestOutcome {
@@ -273,34 +232,6 @@ fn stream(session: Box<Session>, transport: Transport, version: Version) -> Requ
         }
         Some(_) => accepted(session),
     }
-}
-
-/// Starts the session that a request asks for.
-async fn start_session(
-    public: &Public,
-    request: &Request<()>,
-    variable: Option<&str>,
-    selected: &RouteProtocol,
-) -> Result<StartedSession, RequestRefused> {
-    let (headers, query) = (request.headers(), Query::new(request.uri().query()));
-    let channels_max = public.context.config.channels_max;
-    let version = request.version();
-    let apps = &public.apps;
-    let routed = RoutedRequest { variable, query, headers, version, channels_max, apps };
-    let SessionRequest { protocol, echo, since, closes_on_gap, run, refused, wait } =
-        (selected.read)(&routed)?;
-    let context = public.context.clone();
-    let token = match credentials::token(headers, query) {
-        Some(token) if public.context.accepts_tokens() => {
-            Some(public.context.identify(&token).await)
-        }
-        // Without authentication a token is ignored.
-        _ => None,
-    };
-    let parameters =
-        SessionParameters { protocol, token, echo, since, closes_on_gap, run, refused };
-    let (session, join_position) = Session::start(context, parameters).await?;
-    Ok(StartedSession { session: Box::new(session), join_position, wait })
 }
 
 /// `allow`: whether the origin's pages may send such a request.

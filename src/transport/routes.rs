@@ -7,14 +7,17 @@ use bytes::Bytes;
 
 use super::request_refused::RequestRefused;
 use super::routed_request::{HEAD_BYTES_MAX, RoutedRequest, SessionRequest, has_chunks, position};
+use super::stream_live::StreamLive;
 use crate::close::Close;
 use crate::http::{Parameter, idempotency_key};
 use crate::protocol::{
     Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, Protocol, ai, http, json, plain, pusher, sse,
+    streams,
 };
-use crate::publication::{PayloadKind, Publication, ReplayStart};
+use crate::publication::{Channel, PayloadKind, Publication, ReplayStart};
 use crate::session::RunWanted;
 use crate::settings::read_duration;
+use crate::streams::StreamReading;
 use crate::telemetry::ShortRequest;
 
 /// The query parameter with the id of the last event that a client received.
@@ -57,6 +60,8 @@ pub enum Transport {
     },
     /// One HTTP response.
     Request(ShortRequest),
+    /// Requests about durable streams.
+    Streams(StreamLive),
 }
 
 /// Server-Sent Events for the `EventSource` of browsers.
@@ -121,15 +126,29 @@ pub const ROUTES: &[Route] = &[
         transport: Transport::Request(ShortRequest::Poll),
         protocols: &[RouteProtocol { subprotocol: None, read: poll }],
     },
+    streams_route(StreamLive::No),
+    streams_route(StreamLive::LongPoll),
+    streams_route(StreamLive::Events),
 ];
+
+const fn streams_route(live: StreamLive) -> Route {
+    Route {
+        path: "/streams/{channel}",
+        transport: Transport::Streams(live),
+        protocols: &[RouteProtocol { subprotocol: None, read: stream_request }],
+    }
+}
 
 /// How long a poll waits: by default, and at most.
 const POLL_WAIT: Duration = Duration::from_secs(25);
 const POLL_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// The route of a path, and what is variable in it, percent-encoded.
-pub fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
-    ROUTES.iter().find_map(|route| match route.path.split_once(['{', '}']) {
+/// The route of a path, and what is variable in it, percent-encoded. `live`: how the request reads, if it is one about
+/// streams.
+pub fn find(path: &str, live: StreamLive) -> Option<(&'static Route, Option<&str>)> {
+    let is_apt =
+        |route: &&Route| !matches!(route.transport, Transport::Streams(other) if other != live);
+    ROUTES.iter().filter(is_apt).find_map(|route| match route.path.split_once(['{', '}']) {
         Some((before, name)) => {
             let behind = name.split_once('}').map_or("", |(_, behind)| behind);
             Some((route, Some(path.strip_prefix(before)?.strip_suffix(behind)?)))
@@ -148,7 +167,8 @@ pub fn is_near(path: &str) -> bool {
 
 /// All paths, as a list in a sentence.
 pub fn paths() -> String {
-    let paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+    let mut paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+    paths.dedup();
     match paths.split_last() {
         Some((last, [])) => (*last).to_owned(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
@@ -335,32 +355,25 @@ fn poll(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     Ok(SessionRequest { since, wait, closes_on_gap: true, ..SessionRequest::new(protocol) })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_leads_to_its_route_and_channel() {
-        let found = |path| find(path).map(|(route, channel)| (route.path, channel));
-        assert_eq!(found("/ws"), Some(("/ws", None)));
-        assert_eq!(found("/sse"), Some(("/sse", None)));
-        assert_eq!(found("/ws/"), Some(("/ws/{channel}", Some(""))));
-        assert_eq!(found("/ws/a/b%20"), Some(("/ws/{channel}", Some("a/b%20"))));
-        let run = Some(("/ai/{channel}/stream", Some("run%3A1/a")));
-        assert_eq!(found("/ai/run%3A1/a/stream"), run);
-        assert_eq!(found("/ai/run:1"), None);
-        assert_eq!(found("/app/k-1"), Some(("/app/{key}", Some("k-1"))));
-        assert_eq!(found("/wsx"), None);
-        assert_eq!(found("/"), None);
-        assert!(is_near("/wsx") && is_near("/sse") && !is_near("/") && !is_near("/favicon.ico"));
-    }
-
-    #[test]
-    fn the_protocols_of_a_route_have_distinct_subprotocols() {
-        for route in ROUTES {
-            let names = route.protocols.iter().map(|protocol| protocol.subprotocol);
-            let distinct: std::collections::HashSet<_> = names.collect();
-            assert_eq!(distinct.len(), route.protocols.len(), "{}", route.path);
-        }
-    }
+fn stream_request(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    Ok(SessionRequest::new(streams::Streams::Request))
 }
+
+/// The session that waits until something is appended to a stream.
+pub fn stream_poll(channel: Channel, reading: &StreamReading) -> SessionRequest {
+    let since = vec![Some(ReplayStart::After(reading.position))];
+    let (protocol, wait) = (http::Http::Poll(channel), POLL_WAIT);
+    SessionRequest { since, wait, closes_on_gap: true, ..SessionRequest::new(protocol) }
+}
+
+/// The session that gets an event for each message of a stream.
+pub fn stream_events(channel: Channel, reading: &StreamReading) -> SessionRequest {
+    let StreamReading { class, position: start, cursor } = *reading;
+    let protocol = streams::FollowedStream { channel, class, start, cursor };
+    let since = vec![Some(ReplayStart::After(start))];
+    let protocol = streams::Streams::Follow(protocol);
+    SessionRequest { since, closes_on_gap: true, ..SessionRequest::new(protocol) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,7 @@ pub fn close_connection<B>(response: &mut Response<B>) {
 }
 
 /// Reads a whole body within `server.handshake_timeout`. One that is announced as too large is not read.
-async fn read(
+pub async fn read(
     public: &Public,
     body: RequestBody,
     bytes_max: usize,

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["internal", "transport"],
     &["fleet", "session"],
     &["hub"],
-    &["events", "presence"],
+    &["events", "presence", "streams"],
     &["auth", "broker", "clock", "drain", "lag", "memory"],
     &["listener", "outbound", "tls"],
     &["critical_tasks"],

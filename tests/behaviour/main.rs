@@ -37,5 +37,6 @@ mod runs;
 mod sentinel;
 mod slow_consumer;
 mod sse;
+mod streams;
 mod tls;
 mod tracing;

@@ -43,6 +43,7 @@ ELSEWHERE = {
     ("docs/WORKERS.md", 'import { setTimeout as wait } from "node:timers/promises";'): WORKER,
     ("docs/WORKERS.md", "package main"): WORKER,
     ("docs/AI.md", "async function POST(request) {"): AI_SDK,
+    ("docs/STREAMS.md", 'import { stream } from "@durable-streams/client";'): "needs the client; tests/streams/main.mjs runs it",
     ("docs/AI.md", "const transport = new DefaultChatTransport({"): AI_SDK,
     ("docs/AI.md", "let wasLost = false;"): AI_SDK,
     ("docs/AI.md", "const transport = new WebSocketChatTransport({"): AI_SDK,

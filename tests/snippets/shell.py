@@ -72,6 +72,11 @@ TOURS = {
                 "WebSocket: Hel", "WebSocket: lo", "WebSocket: !", "WebSocket: ended: done"),
         },
     ),
+    "docs/STREAMS.md": Tour(
+        before="tidegate --set 'rules=[{ pattern = \"docs/**\", history = { size = 100, age = \"1h\" }, "
+        "run = { lease = \"1m\" }, streams = true }]' &\n",
+        expected=("HTTP/1.1 201", "Hello, world", r'\[\{"n":1\},\{"n":2\}\]', "stream-closed: true"),
+    ),
     "docs/operating/keys.md": Tour(
         before="export API_KEY=0123456789abcdef0123456789abcdef\ntidegate --set internal.api_key=$API_KEY &\n",
         expected=('"disconnected":0',),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::broker::contract::{PAGE_MAX, Page};
 use crate::broker::run::HistoryEnd;
-use crate::publication::{Channel, Position, Publication, Publisher};
+use crate::publication::{Channel, EndReason, Position, Publication, Publisher};
 use crate::rules::{History, Rules};
 
 /// Maximum number of histories that never held a publication, because clients that only read could
@@ -49,6 +49,19 @@ struct HistoryStream {
     appended_at: Instant,
     /// Until when the run on the channel lives without its worker. None: there is no run.
     lease_until: Option<Instant>,
+    /// When it expires, though it may be younger than the rule's age.
+    expires_at: Option<Instant>,
+    /// The entries are those of another channel, which may continue the epoch: the next one begins an epoch.
+    is_inherited: bool,
+}
+
+/// Where a channel's history begins and ends.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HistoryBounds {
+    pub last: Position,
+    /// None: it holds no publication.
+    pub oldest: Option<Position>,
+    pub ended: Option<EndReason>,
 }
 
 /// The state of a channel's run.
@@ -86,9 +99,15 @@ impl Histories {
             return Appended::Duplicate(before);
         }
         let id = idempotency_key(channel, &publication);
+        let epoch = next_epoch(self.epoch);
         let stream = self.stream(channel, limits, now);
         let was_empty = stream.last.seq == 0;
-        let position = Position { seq: stream.last.seq + 1, ..stream.last };
+        let mut position = Position { seq: stream.last.seq + 1, ..stream.last };
+        let begins_epoch = std::mem::take(&mut stream.is_inherited);
+        if begins_epoch {
+            publication.previous = Some(stream.last);
+            position = Position { epoch, seq: 1 };
+        }
         publication.position = Some(position);
         stream.last = position;
         stream.appended_at = now;
@@ -97,6 +116,7 @@ impl Histories {
         }
         stream.entries.push_back((now, publication.clone()));
         stream.trim(now);
+        self.epoch = self.epoch.max(position.epoch);
         self.empty = self.empty.saturating_sub(usize::from(was_empty));
         if let Some(id) = id {
             self.ids.insert(id.clone(), position);
@@ -157,6 +177,9 @@ impl Histories {
     ) -> Vec<Publication> {
         let Some(stream) = self.streams.get_mut(channel) else { return Vec::new() };
         stream.trim(now);
+        if stream.is_expired(now) {
+            return Vec::new();
+        }
         let count = count.min(PAGE_MAX);
         let all = stream.entries.iter().map(|(_, publication)| publication);
         match page {
@@ -167,6 +190,46 @@ impl Histories {
                 all.rev().filter(|it| it.position < Some(before)).take(count).cloned().collect()
             }
             Page::Newest => all.rev().take(count).cloned().collect(),
+        }
+    }
+
+    /// Where the channel's history begins and ends. None: it has none.
+    pub fn bounds(&mut self, channel: &Channel, now: Instant) -> Option<HistoryBounds> {
+        let stream = self.streams.get_mut(channel).filter(|stream| !stream.is_expired(now))?;
+        stream.trim(now);
+        let oldest = stream.entries.front().and_then(|(_, publication)| publication.position);
+        let ended = stream.entries.back().and_then(|(_, newest)| newest.end.clone());
+        Some(HistoryBounds { last: stream.last, oldest, ended })
+    }
+
+    /// Replaces the channel's history by publications of another one, with their positions.
+    pub fn inherit(
+        &mut self,
+        channel: &Channel,
+        publications: Vec<Publication>,
+        limits: History,
+        now: Instant,
+    ) {
+        let Some(last) = publications.last().and_then(|it| it.position) else { return };
+        self.remove(channel);
+        let stream = self.stream(channel, limits, now);
+        stream.last = last;
+        stream.entries = publications.into_iter().map(|publication| (now, publication)).collect();
+        stream.is_inherited = true;
+        self.empty = self.empty.saturating_sub(1);
+    }
+
+    /// Removes the channel's history.
+    pub fn remove(&mut self, channel: &Channel) {
+        if let Some(stream) = self.streams.remove(channel) {
+            self.empty = self.empty.saturating_sub(usize::from(stream.last.seq == 0));
+        }
+    }
+
+    /// Sets when the channel's history expires, whatever its rule's age is.
+    pub fn expire_at(&mut self, channel: &Channel, at: Option<Instant>) {
+        if let Some(stream) = self.streams.get_mut(channel) {
+            stream.expires_at = at;
         }
     }
 
@@ -194,11 +257,8 @@ impl Histories {
         }
         let Self { streams, epoch, empty, .. } = self;
         let begin = |epoch: &mut u64| {
-            let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            *epoch = (*epoch + 1).max(u64::try_from(clock.as_micros()).unwrap_or(u64::MAX));
-            let last = Position { epoch: *epoch, seq: 0 };
-            let (entries, lease_until) = (VecDeque::new(), None);
-            HistoryStream { last, entries, limits, appended_at: now, lease_until }
+            *epoch = next_epoch(*epoch);
+            HistoryStream::new(Position { epoch: *epoch, seq: 0 }, limits, now)
         };
         let stream = streams.entry(channel.clone()).or_insert_with(|| {
             *empty += 1;
@@ -222,11 +282,29 @@ impl Histories {
     }
 }
 
+/// An epoch that is later than `epoch` and than those before the node's start.
+fn next_epoch(epoch: u64) -> u64 {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (epoch + 1).max(u64::try_from(clock.as_micros()).unwrap_or(u64::MAX))
+}
+
 fn idempotency_key(channel: &Channel, publication: &Publication) -> Option<IdempotencyKey> {
     Some((channel.clone(), publication.publisher(), publication.id.clone()?))
 }
 
 impl HistoryStream {
+    fn new(last: Position, limits: History, appended_at: Instant) -> Self {
+        Self {
+            last,
+            entries: VecDeque::new(),
+            limits,
+            appended_at,
+            lease_until: None,
+            expires_at: None,
+            is_inherited: false,
+        }
+    }
+
     fn trim(&mut self, now: Instant) {
         let size = self.limits.size as usize;
         while let Some((at, _)) = self.entries.front()
@@ -237,119 +315,9 @@ impl HistoryStream {
     }
 
     fn is_expired(&self, now: Instant) -> bool {
-        self.appended_at + self.limits.age <= now
+        self.appended_at + self.limits.age <= now || self.expires_at.is_some_and(|at| at <= now)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::publication::{NodeId, SessionId};
-    use bytes::Bytes;
-
-    const LIMITS: History = History { size: 3, age: Duration::from_secs(10) };
-    const WINDOW: Duration = Duration::from_secs(60);
-
-    fn channel() -> Channel {
-        Channel::new("news").unwrap()
-    }
-
-    fn append(histories: &mut Histories, text: &str, now: Instant) -> Position {
-        let publication = Publication::bare(Bytes::copy_from_slice(text.as_bytes()));
-        match histories.append(&channel(), publication, LIMITS, WINDOW, now) {
-            Appended::New(publication) => publication.position.unwrap(),
-            Appended::Duplicate(position) => panic!("{text} is already at {position}"),
-        }
-    }
-
-    fn payloads(page: &[Publication]) -> Vec<&[u8]> {
-        page.iter().map(|publication| &publication.payload[..]).collect()
-    }
-
-    #[test]
-    fn positions_grow_by_one_and_pages_are_read_in_both_directions() {
-        let (mut histories, now) = (Histories::default(), Instant::now());
-        let positions: Vec<_> =
-            ["a", "b", "c", "d"].iter().map(|it| append(&mut histories, it, now)).collect();
-        for pair in positions.windows(2) {
-            assert_eq!((pair[1].epoch, pair[1].seq), (pair[0].epoch, pair[0].seq + 1));
-        }
-        let mut page = |page, count| histories.page(&channel(), page, count, now);
-        assert_eq!(payloads(&page(Page::Newest, 2)), [b"d", b"c"]);
-        assert_eq!(payloads(&page(Page::After(positions[0]), 2)), [b"b", b"c"]);
-        assert_eq!(payloads(&page(Page::Before(positions[3]), 9)), [b"c", b"b"]);
-        assert_eq!(histories.end(&channel(), LIMITS, now).position, positions[3]);
-    }
-
-    #[test]
-    fn entries_expire_by_age_and_an_expired_history_starts_a_new_epoch() {
-        let (mut histories, now) = (Histories::default(), Instant::now());
-        let first = append(&mut histories, "a", now);
-        append(&mut histories, "b", now + LIMITS.age / 2);
-        let page = histories.page(&channel(), Page::Newest, 9, now + LIMITS.age);
-        assert_eq!(payloads(&page), [b"b"]);
-        let later = append(&mut histories, "c", now + LIMITS.age * 2);
-        assert!(later.epoch > first.epoch);
-        histories.sweep(now + LIMITS.age * 4);
-        assert!(histories.streams.is_empty());
-    }
-
-    #[test]
-    fn a_repeated_idempotency_key_is_published_once_within_the_window() {
-        let (mut histories, now) = (Histories::default(), Instant::now());
-        let keyed = Publication { id: Some("k".into()), ..Publication::bare(Bytes::new()) };
-        let mut append = |now| histories.append(&channel(), keyed.clone(), LIMITS, WINDOW, now);
-        let Appended::New(first) = append(now) else { panic!("it is the first") };
-        let Appended::Duplicate(again) = append(now + WINDOW / 2) else { panic!("it is not new") };
-        assert_eq!(Some(again), first.position);
-        assert!(matches!(append(now + WINDOW), Appended::New(_)));
-    }
-
-    #[test]
-    fn idempotency_keys_of_different_publishers_are_independent() {
-        let (mut histories, now) = (Histories::default(), Instant::now());
-        let session = |number| Some(SessionId { node: NodeId::random(), number });
-        let of = |user: Option<&str>, session| Publication {
-            id: Some("k".into()),
-            user: user.map(Into::into),
-            session,
-            ..Publication::bare(Bytes::new())
-        };
-        let mut append =
-            |it: &Publication| histories.append(&channel(), it.clone(), LIMITS, WINDOW, now);
-        let all = [
-            of(Some("ada"), session(1)),
-            of(Some("bo"), session(2)),
-            of(None, session(1)),
-            of(None, None),
-        ];
-        for publication in &all {
-            assert!(matches!(append(publication), Appended::New(_)), "{publication:?}");
-        }
-        for publication in &all {
-            assert!(matches!(append(publication), Appended::Duplicate(_)), "{publication:?}");
-        }
-        // A key is the same on every connection of its user, and of all clients without one.
-        assert!(matches!(append(&of(Some("ada"), session(9))), Appended::Duplicate(_)));
-        assert!(matches!(append(&of(None, session(9))), Appended::Duplicate(_)));
-    }
-
-    #[test]
-    fn reading_positions_cannot_create_unbounded_histories() {
-        let (mut histories, now) = (Histories::default(), Instant::now());
-        let channel = |i: usize| Channel::new(&format!("a:{i}")).unwrap();
-        let publication = Publication::bare(Bytes::from_static(b"x"));
-        let window = Duration::from_secs(1);
-        histories.append(&channel(0), publication, LIMITS, window, now);
-        let before = histories.end(&channel(0), LIMITS, now);
-        for i in 1..=2 * EMPTY_MAX {
-            histories.end(&channel(i), LIMITS, now);
-        }
-        assert!(histories.streams.len() <= EMPTY_MAX + 1, "{}", histories.streams.len());
-        assert_eq!(
-            histories.end(&channel(0), LIMITS, now),
-            before,
-            "a history with a publication stays"
-        );
-    }
-}
+mod tests;

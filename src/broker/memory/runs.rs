@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::history::{Appended, Histories, StoredRun, locked};
+use super::stream_table::StreamTable;
 use crate::broker::event::{BrokerEvent, Sink};
 use crate::broker::run::{HistoryEnd, RunState};
 use crate::broker::unavailable::{ENDED, NO_RUN, Unavailable};
@@ -17,6 +18,7 @@ use crate::rules::{History, Rules};
 #[derive(Clone)]
 pub struct MemoryRuns {
     pub histories: Arc<Mutex<Histories>>,
+    pub streams: Arc<StreamTable>,
     pub rules: Rules,
     pub sink: Sink,
     pub idempotency_window: Duration,
@@ -32,7 +34,7 @@ pub struct RunRule {
 }
 
 /// The state of a run that has been checked.
-enum CheckedRun {
+pub enum CheckedRun {
     None,
     Open(Duration),
     Ended(HistoryEnd),
@@ -77,7 +79,18 @@ impl MemoryRuns {
         }
         let until = Instant::now() + rule.lease / 8 * 9;
         locked(&self.histories).set_lease(channel, rule.limits, until);
+        self.renew_stream(channel, rule);
         Ok(position)
+    }
+
+    /// Sets when the stream on the channel, if there is one, and its history expire.
+    pub fn renew_stream(&self, channel: &Channel, rule: RunRule) {
+        let now = Instant::now();
+        if !self.streams.has(channel, now) {
+            return;
+        }
+        let expiry = self.streams.renew(channel, rule.limits.age / 8 * 9, now);
+        locked(&self.histories).expire_at(channel, expiry);
     }
 
     /// Renews the lease. Returns how long it lasts.
@@ -107,9 +120,14 @@ impl MemoryRuns {
     }
 
     /// The caller holds `order`.
-    fn check_locked(&self, channel: &Channel, rule: RunRule) -> CheckedRun {
-        let stored = locked(&self.histories).run(channel, Instant::now());
+    pub fn check_locked(&self, channel: &Channel, rule: RunRule) -> CheckedRun {
+        let now = Instant::now();
+        let stored = locked(&self.histories).run(channel, now);
         match stored {
+            // A client has created it, and it lives for as long as that client said.
+            StoredRun::None | StoredRun::Lapsed if self.streams.has(channel, now) => {
+                CheckedRun::Open(rule.lease / 8 * 9)
+            }
             StoredRun::None => CheckedRun::None,
             StoredRun::Open(left) => CheckedRun::Open(left),
             StoredRun::Ended(end) => CheckedRun::Ended(end),
@@ -125,13 +143,18 @@ impl MemoryRuns {
         }
     }
 
-    fn append_end(&self, channel: &Channel, rule: RunRule, reason: EndReason) -> Option<Position> {
+    pub fn append_end(
+        &self,
+        channel: &Channel,
+        rule: RunRule,
+        reason: EndReason,
+    ) -> Option<Position> {
         let end = Publication { end: Some(reason), ..Publication::bare(Bytes::new()) };
         self.append(channel, rule, Publication { signed: true, ..end.sent_now() })
     }
 
     /// Appends and delivers.
-    fn append(
+    pub fn append(
         &self,
         channel: &Channel,
         rule: RunRule,

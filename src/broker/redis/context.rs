@@ -152,6 +152,15 @@ impl RedisContext {
         (slot::of(key.as_bytes()) == slot::of(name.as_bytes())).then_some(key)
     }
 
+    /// The key of what a channel has as a stream (`streams.lua`). `None`: as for [`RedisContext::lease_key`].
+    pub fn stream_key(&self, name: &str) -> Option<String> {
+        let channel = name.strip_prefix(&*self.prefix)?;
+        let key = sibling_key(&self.prefix, "stream", name);
+        let is_there =
+            self.rules.of(channel).streams && slot::of(key.as_bytes()) == slot::of(name.as_bytes());
+        is_there.then_some(key)
+    }
+
     /// The Redis channel that carries the channel's joins and leaves.
     pub fn presence_channel(&self, channel: &Channel) -> Channel {
         let name = self.presence.key(channel.as_str());

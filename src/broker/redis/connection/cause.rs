@@ -2,7 +2,7 @@
 
 use ::redis::RedisError;
 
-use crate::broker::unavailable::{ENDED, NO_RUN, Unavailable};
+use crate::broker::unavailable::{ENDED, NO_RUN, NO_STREAMS, Unavailable};
 
 /// Why Redis could not do a command now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub fn run_refusal(code: &str) -> Option<Unavailable> {
     match code {
         "ENDED" => Some(ENDED),
         "NORUN" => Some(NO_RUN),
+        "NOSTREAM" => Some(NO_STREAMS),
         _ => None,
     }
 }

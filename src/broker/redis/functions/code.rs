@@ -10,7 +10,7 @@ use crate::broker::redis::secret::Secret;
 
 /// Increases with every change of the code. A library of a later version stays installed: it has
 /// everything that an earlier one has.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 
 pub const NAME: &str = "tidegate";
 
@@ -18,6 +18,7 @@ const NUMBERS: &str = include_str!("numbers.lua");
 const IDEMPOTENCY: &str = include_str!("idempotency.lua");
 const HISTORY: &str = include_str!("history.lua");
 const RUNS: &str = include_str!("runs.lua");
+const STREAMS: &str = include_str!("streams.lua");
 const PRESENCE: &str = include_str!("presence.lua");
 const REVOCATIONS: &str = include_str!("revocations.lua");
 const EVENTS: &str = include_str!("events.lua");
@@ -58,7 +59,7 @@ pub fn write(fleets: &Fleets) -> String {
         "#!lua name={NAME}\n{VERSION_LINE}{VERSION}\n\
          -- Installed by Tidegate's nodes, which replace it when they start.\n\
          {SECRET}{SECRET_END}\n{FLEETS}{json}{FLEETS_END}\n\
-         {NUMBERS}\n{IDEMPOTENCY}\n{HISTORY}\n{RUNS}\n{PRESENCE}\n{REVOCATIONS}\n{EVENTS}"
+         {NUMBERS}\n{IDEMPOTENCY}\n{HISTORY}\n{RUNS}\n{STREAMS}\n{PRESENCE}\n{REVOCATIONS}\n{EVENTS}"
     )
 }
 

@@ -34,6 +34,9 @@ pub struct LibraryFleet {
     /// rules, because versions before 9 read no more than three parts of a rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<u64>,
+    /// Whether each rule's channels may be durable streams. Empty if those of no rule may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<bool>,
     /// When the node that installed the rules started, in milliseconds. If two nodes have different
     /// rules, as during a rollout, the rules of the node that started last apply.
     pub since: u64,
@@ -55,7 +58,8 @@ pub struct LibraryFleet {
 impl LibraryFleet {
     pub fn has_same_rules(&self, other: &Self) -> bool {
         let of = |it: &Self| {
-            (it.publish.clone(), it.window, it.rules.clone(), it.database, it.leases.clone())
+            let runs = (it.leases.clone(), it.streams.clone());
+            (it.publish.clone(), it.window, it.rules.clone(), it.database, runs)
         };
         of(self) == of(other)
     }
@@ -82,10 +86,11 @@ impl LibraryFleet {
 
     /// Distinguishes rules: equal rules have equal hashes on every host and in every version.
     pub fn hash(&self) -> u64 {
-        let Self { publish, window, rules, database, leases, .. } = self;
-        let text = match leases.is_empty() {
-            true => serde_json::to_vec(&(publish, window, rules, database)),
-            false => serde_json::to_vec(&(publish, window, rules, database, leases)),
+        let Self { publish, window, rules, database, leases, streams, .. } = self;
+        let text = match (leases.is_empty(), streams.is_empty()) {
+            (true, true) => serde_json::to_vec(&(publish, window, rules, database)),
+            (_, true) => serde_json::to_vec(&(publish, window, rules, database, leases)),
+            _ => serde_json::to_vec(&(publish, window, rules, database, leases, streams)),
         };
         // FNV-1a.
         text.expect("texts and numbers are always JSON")
@@ -106,6 +111,7 @@ impl LibraryFleet {
                 rules: theirs.rules.clone(),
                 kept_since: theirs.kept_since.clone(),
                 leases: theirs.leases.clone(),
+                streams: theirs.streams.clone(),
             },
         };
         let from = now.saturating_add(SETTLE_MILLIS);
@@ -180,6 +186,12 @@ pub fn lua_leases(rules: &RuleTable) -> Vec<u64> {
     let leases = rules.iter().map(|rule| rule.policy.run.map_or(0, |run| millis(run.lease)));
     let leases: Vec<u64> = leases.collect();
     if leases.iter().all(|lease| *lease == 0) { Vec::new() } else { leases }
+}
+
+/// Whether the rules' channels may be streams, in the form of [`LibraryFleet::streams`].
+pub fn lua_streams(rules: &RuleTable) -> Vec<bool> {
+    let streams: Vec<bool> = rules.iter().map(|rule| rule.policy.streams).collect();
+    if streams.contains(&true) { streams } else { Vec::new() }
 }
 
 pub fn millis(duration: Duration) -> u64 {

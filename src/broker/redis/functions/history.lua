@@ -36,8 +36,9 @@ local SETTLE_MAX = 2000
 local channels = {}
 local channels_count = 0
 
--- Set by runs.lua.
+-- Set by runs.lua and streams.lua.
 local refuse_in_run, run_of, newest_of = nil, nil, nil
+local set_expiry, is_fork_end = nil, nil
 
 local fleets = nil
 local lineage, inherits = nil, nil
@@ -85,13 +86,14 @@ local function remember(key, channel)
   return channel
 end
 
--- The rule that keeps the channel's history, since when, and the lease of its runs (0: it has none);
--- or nil. `of`: a fleet, or the rules that it had before.
+-- The rule that keeps the channel's history, since when, the lease of its runs (0: it has none), and
+-- whether it may be a stream; or nil. `of`: a fleet, or the rules that it had before.
 local function kept_by(of, name)
   for i, rule in ipairs(of.rules) do
     if string.match(name, rule[1]) then
       if rule[2] > 0 then
-        return rule, of.kept_since and of.kept_since[i] or 0, of.leases and of.leases[i] or 0
+        return rule, of.kept_since and of.kept_since[i] or 0, of.leases and of.leases[i] or 0,
+          of.streams and of.streams[i] or false
       end
       return nil
     end
@@ -108,12 +110,12 @@ local function channel_of(key)
     return nil
   end
   channel = { publish = fleet.publish, window = fleet.window, marks = {}, touch_at = 0 }
-  local rule, kept_since, lease = kept_by(fleet, name)
+  local rule, kept_since, lease, streams = kept_by(fleet, name)
   if fleet.before then
     local left = fleet.from - now_ms()
     if left > 0 and left <= SETTLE_MAX then
       local later_since = kept_since
-      rule, kept_since, lease = kept_by(fleet.before, name)
+      rule, kept_since, lease, streams = kept_by(fleet.before, name)
       channel.holds_until = fleet.from
       channel.changes = kept_since ~= later_since
     end
@@ -127,6 +129,7 @@ local function channel_of(key)
   channel.ids = prefix .. 'id {' .. tag .. '} ' .. name .. ' '
   if rule and lease > 0 then
     channel.lease, channel.lease_key = lease, prefix .. 'lease {' .. tag .. '} ' .. name
+    channel.stream_key = streams and prefix .. 'stream {' .. tag .. '} ' .. name or nil
   end
   return remember(key, channel)
 end
@@ -177,7 +180,8 @@ local function find_epoch(key, channel)
     channel.rules_changed = true
     -- No client resumes from the one into the other, because publications between them are missing.
     redis.call('XTRIM', key, 'MAXLEN', 0)
-  elseif epoch and #epoch == 19 and (not inherits or string.sub(epoch, -6) == lineage) then
+  elseif epoch and #epoch == 19 and (not inherits or string.sub(epoch, -6) == lineage)
+    and not (channel.stream_key and is_fork_end(key)) then
     channel.next = epoch .. '-*'
     return channel.next, nil
   end
@@ -203,6 +207,9 @@ local function touch(key, channel, told, position)
   local now = now_ms()
   channel.touch_at = told + channel.age / 8
   redis.call('PEXPIRE', key, whole(channel.age + channel.age / 8))
+  if channel.stream_key then
+    set_expiry(key, channel)
+  end
   channel.marks[#channel.marks + 1] = { now, position }
   trim(key, channel, now)
 end

@@ -11,7 +11,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
 
 use super::code::{self, NAME, VERSION, library_code, parse, to_load_signing};
-use super::fleet::{LibraryFleet, lua_leases, lua_rules, millis};
+use super::fleet::{LibraryFleet, lua_leases, lua_rules, lua_streams, millis};
 use crate::broker::config::Config;
 use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::rule_list::RuleList;
@@ -57,6 +57,7 @@ impl Library {
             window: millis(config.idempotency_window),
             rules: lua_rules(&config.rules.current()),
             leases: lua_leases(&config.rules.current()),
+            streams: lua_streams(&config.rules.current()),
             since: now(),
             database,
             installed_by: format!("{node} on {}", host()),
@@ -71,6 +72,7 @@ impl Library {
         let mut fleet = LibraryFleet {
             rules: lua_rules(&rules.current()),
             leases: lua_leases(&rules.current()),
+            streams: lua_streams(&rules.current()),
             ..self.fleet.clone()
         };
         // Equal rules get no newer time when they are read again, so those of a later node still

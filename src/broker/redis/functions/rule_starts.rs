@@ -12,6 +12,9 @@ pub struct RuleStarts {
     /// The lease of each rule's runs, in milliseconds; empty if no rule has runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<u64>,
+    /// Whether each rule's channels may be streams; empty if those of no rule may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<bool>,
 }
 
 impl RuleStarts {

@@ -70,6 +70,10 @@ run_of = function(key, channel, now)
   if left > 0 then
     return 'open', position, left
   end
+  if channel.stream_key and redis.call('EXISTS', channel.stream_key) == 1 then
+    -- A client has created it, and it lives for as long as that client said.
+    return 'open', position, channel.lease * 9 / 8
+  end
   if not position then
     return 'none'
   end
@@ -87,6 +91,9 @@ refuse_in_run = function(key, channel, now)
     return has_ended(detail)
   elseif state == 'none' or detail <= channel.lease then
     set_lease(channel)
+  end
+  if channel.stream_key then
+    set_expiry(key, channel)
   end
 end
 

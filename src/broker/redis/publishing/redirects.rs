@@ -268,8 +268,9 @@ async fn open(server: &RedisServer, context: &RedisContext) -> Result<RedirectTa
 /// The keys that the function needs beside the channel's own.
 fn keys_beside(redirected: &RedirectedBatch<'_>, at: usize) -> impl Iterator<Item = String> {
     let (context, queued) = (redirected.context, &redirected.batch[at]);
-    let lease_key = context.lease_key(&context.name(&queued.request.channel));
-    id_key(context, queued).into_iter().chain(lease_key)
+    let name = context.name(&queued.request.channel);
+    let siblings = [context.lease_key(&name), context.stream_key(&name)];
+    id_key(context, queued).into_iter().chain(siblings.into_iter().flatten())
 }
 
 /// The key in which the functions store the publication's idempotency key (`idempotency.lua`).

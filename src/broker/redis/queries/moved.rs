@@ -85,7 +85,7 @@ impl MovedQueries<'_> {
             self.lane.request_refresh();
             return None;
         };
-        self.move_lease(command, &target).await;
+        self.move_siblings(command, &target).await;
         let commands_there = [moving::with_one_key(command)];
         let mut answer = target.query_asking(&commands_there).await.ok()?.pop()?;
         if answer.as_ref().is_err_and(|error| Cause::of_error(error) == Some(Cause::NoFunction)) {
@@ -105,11 +105,13 @@ impl MovedQueries<'_> {
         Some(answer)
     }
 
-    /// Migrates the lease of the run that a call is about, if its stream is at the target already.
-    async fn move_lease(&self, command: &Cmd, target: &Lane) {
-        let lease_key = moving::keys(command).first().and_then(|key| self.context.lease_key(key));
-        if let Some(key) = lease_key {
-            let migrate = moving::migrate(&target.address, &self.context.login, &[key]);
+    /// Migrates the keys beside the run that a call is about, if its stream is at the target already.
+    async fn move_siblings(&self, command: &Cmd, target: &Lane) {
+        let name = moving::keys(command).into_iter().next().unwrap_or_default();
+        let siblings = [self.context.lease_key(&name), self.context.stream_key(&name)];
+        let siblings: Vec<String> = siblings.into_iter().flatten().collect();
+        if !siblings.is_empty() {
+            let migrate = moving::migrate(&target.address, &self.context.login, &siblings);
             if let Err(error) = self.lane.query::<Value>(&migrate).await {
                 moving::report_stuck(&self.context.state, &target.address, &error.to_string());
             }
