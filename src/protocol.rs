@@ -18,6 +18,7 @@ mod poll_reply;
 mod push;
 pub mod pusher;
 mod reply;
+mod service;
 mod shared_members;
 mod speak;
 pub mod sse;
@@ -37,6 +38,10 @@ pub use self::id::Id;
 pub use self::poll_reply::PollReply;
 pub use self::push::Push;
 pub use self::reply::{Code, Excerpt, Reply, ReplyError};
+pub use self::service::{
+    ChannelCounts, CountsWanted, ServiceCall, ServiceCommand, ServicePublication, ServiceRefused,
+    ServiceReply,
+};
 pub use self::shared_members::SharedMembers;
 use self::speak::protocols;
 pub use self::speak::{DecodeError, Decoded, Speak};

@@ -32,6 +32,7 @@ mod response;
 mod routed_request;
 mod routes;
 mod run_session;
+mod service_request;
 mod session_start;
 mod short_request;
 mod socket;

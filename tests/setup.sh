@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=target/test-tools/venv
-requirements=(load-tests/requirements.txt tests/clients/requirements.txt tests/manifests/requirements.txt tests/stack/requirements.txt)
+requirements=(load-tests/requirements.txt tests/clients/requirements.txt tests/manifests/requirements.txt tests/pusher/requirements.txt tests/stack/requirements.txt)
 
 fail() {
   printf 'tests/setup.sh: %s\n' "$*" >&2

@@ -67,6 +67,10 @@ pub trait Broker: Presences + Revoking + Announcing + Runs + StreamStore + Send 
     /// The number of nodes that subscribe to each of the channels.
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>>;
 
+    /// The channels to which any node subscribes and whose names begin with the prefix, unordered. `None`: the broker has
+    /// one node, which knows them.
+    fn channels(&self, prefix: &str) -> BoxFuture<'_, Result<Option<Vec<Channel>>, Unavailable>>;
+
     /// Where the history of each channel ends, in their order; starts a history where there is none.
     /// `None`: the broker keeps no history of this channel.
     fn positions(

@@ -190,6 +190,10 @@ impl Broker for MemoryBroker {
         Box::pin(ready(Ok(vec![1; channels.len()])))
     }
 
+    fn channels(&self, _: &str) -> BoxFuture<'_, Result<Option<Vec<Channel>>, Unavailable>> {
+        Box::pin(ready(Ok(None)))
+    }
+
     fn positions(
         &self,
         channels: Vec<Channel>,

@@ -55,7 +55,7 @@ use self::revocation::reading;
 use self::rules::{following, installing};
 use self::runs::RedisRuns;
 use self::streams::RedisStreams;
-use self::subscribing::nodes;
+use self::subscribing::{channels, nodes};
 use self::url::Deployment;
 use super::announcement::{Announcement, Announcing};
 use super::config::Config;
@@ -171,6 +171,11 @@ impl Broker for RedisBroker {
 
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>> {
         Box::pin(async move { nodes::nodes(&self.context, &channels).await })
+    }
+
+    fn channels(&self, prefix: &str) -> BoxFuture<'_, Result<Option<Vec<Channel>>, Unavailable>> {
+        let prefix = prefix.to_owned();
+        Box::pin(async move { channels::channels(&self.context, &prefix).await.map(Some) })
     }
 
     fn positions(

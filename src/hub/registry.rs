@@ -211,6 +211,11 @@ impl Registry {
         self.connections.count()
     }
 
+    /// How many local subscribers the channel has.
+    pub fn subscribers(&self, channel: &Channel) -> usize {
+        self.channels.with_channel(channel, |locked| locked.subscribers.len()).unwrap_or(0)
+    }
+
     /// The channels with local subscribers, sorted by name.
     pub fn channels(&self) -> Vec<ChannelCount> {
         self.channels.counts()

@@ -1,16 +1,12 @@
 //! `/api/disconnect`: ends a user's sessions on every node, and revokes their tokens.
 
-use std::time::SystemTime;
-
 use hyper::StatusCode;
 use serde_json::json;
 
 use super::answer::{ApiResponse, error, object};
-use crate::auth::unix_millis;
-use crate::broker::{Broker, Revocation};
+use crate::broker::Broker;
 use crate::http::Query;
-use crate::session::Users;
-use crate::telemetry;
+use crate::session::{Users, disconnect};
 
 /// The longest user name, in bytes.
 const USER_BYTES_MAX: usize = 255;
@@ -22,11 +18,8 @@ pub(super) async fn answer(broker: &dyn Broker, users: &Users, query: Query<'_>)
         Ok(user) => user,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", why),
     };
-    let before = unix_millis(SystemTime::now());
-    let disconnected = users.revoke(&user, before);
-    telemetry::user_disconnected(disconnected);
-    let keep = users.revocations().age();
-    match broker.revoke(Revocation { user: user.as_str().into(), before, keep }).await {
+    let (disconnected, told) = disconnect(broker, users, &user).await;
+    match told {
         Ok(()) => {
             let body = json!({"user": user, "disconnected": disconnected});
             object(StatusCode::ACCEPTED, &body)

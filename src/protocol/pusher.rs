@@ -5,6 +5,7 @@
 //! sessions: those frames begin with a [`MemberMark`](members::MemberMark), and a session that is a member of a channel has
 //! a stamp that completes or drops them.
 
+pub mod api;
 mod close_code;
 mod command;
 mod event;

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::auth::{Identity, Revocations, is_until};
+use crate::auth::{Identity, Revocations, is_until, unix_millis};
+use crate::broker::{Broker, Revocation, Unavailable};
 use crate::close::Close;
 use crate::outbound::Outbound;
 use crate::publication::User;
 use crate::sharded::{Sharded, shrink};
+use crate::telemetry;
 
 /// The sessions of each user on this node, and the revocations of their tokens. Cheap to clone; all clones
 /// share one state.
@@ -31,6 +33,20 @@ struct Sessions {
 struct UserSession {
     issued_at: Option<SystemTime>,
     outbound: Arc<Outbound>,
+}
+
+/// Ends the user's sessions on this node, and through the broker on all others. Returns how many ended here, and whether
+/// the broker has told the others.
+pub async fn disconnect(
+    broker: &dyn Broker,
+    users: &Users,
+    user: &str,
+) -> (usize, Result<(), Unavailable>) {
+    let before = unix_millis(SystemTime::now());
+    let disconnected = users.revoke(user, before);
+    telemetry::user_disconnected(disconnected);
+    let keep = users.revocations().age();
+    (disconnected, broker.revoke(Revocation { user: user.into(), before, keep }).await)
 }
 
 /// Why a session may not have its user's identity.

@@ -10,11 +10,13 @@ pub enum ShortRequest {
     Presence,
     Poll,
     Stream,
+    /// Of a service, by the API of its application.
+    Service,
 }
 
 impl ShortRequest {
-    pub const EACH: [Self; 5] =
-        [Self::Publish, Self::History, Self::Presence, Self::Poll, Self::Stream];
+    pub const EACH: [Self; 6] =
+        [Self::Publish, Self::History, Self::Presence, Self::Poll, Self::Stream, Self::Service];
     pub const COUNT: usize = Self::EACH.len();
 
     /// The value of the `request` label.
@@ -25,6 +27,7 @@ impl ShortRequest {
             Self::Presence => "presence",
             Self::Poll => "poll",
             Self::Stream => "stream",
+            Self::Service => "service",
         }
     }
 
@@ -32,7 +35,9 @@ impl ShortRequest {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Publish => StatusCode::ACCEPTED,
-            Self::History | Self::Presence | Self::Poll | Self::Stream => StatusCode::OK,
+            Self::History | Self::Presence | Self::Poll | Self::Stream | Self::Service => {
+                StatusCode::OK
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use super::request_refused::RequestRefused;
 use super::response;
 use super::routed_request::has_chunks;
 use super::routes::{self, Route, RouteProtocol, Transport};
+use super::service_request;
 use super::session_start::{client, start_session};
 use super::short_request;
 use super::stream_live::StreamLive;
@@ -172,6 +173,12 @@ async fn answer_short(
     peer: Peer,
 ) -> Result<RequestOutcome, RequestRefused> {
     let (allowed, with_options) = match short {
+        // The application's API decides.
+        ShortRequest::Service => {
+            let rest = channel.unwrap_or_default();
+            let answer = service_request::answer(public, request, body, rest);
+            return answer.await.map(RequestOutcome::Response);
+        }
         ShortRequest::Publish => ("POST", "POST, OPTIONS"),
         ShortRequest::History
         | ShortRequest::Presence

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use super::request_refused::RequestRefused;
 use super::routed_request::{HEAD_BYTES_MAX, RoutedRequest, SessionRequest, has_chunks, position};
 use super::stream_live::StreamLive;
+use crate::apps::Apps;
 use crate::close::Close;
-use crate::http::{Parameter, idempotency_key};
+use crate::http::{Parameter, Query, idempotency_key};
 use crate::protocol::{
-    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, Protocol, ai, http, json, plain, pusher, sse,
-    streams,
+    Command, HISTORY_LIMIT, HISTORY_LIMIT_MAX, Protocol, ServiceRefused, ai, http, json, plain,
+    pusher, sse, streams,
 };
 use crate::publication::{Channel, PayloadKind, Publication, ReplayStart};
 use crate::session::RunWanted;
@@ -29,7 +30,7 @@ const RESUME_BYTES_MAX: usize = HEAD_BYTES_MAX - (3 << 10);
 
 /// A path of the public listener.
 pub struct Route {
-    /// `{channel}` or `{key}` matches all that stands between what is before and behind it, slashes included.
+    /// A name in braces matches all that stands between what is before and behind it, slashes included.
     pub path: &'static str,
     pub transport: Transport,
     /// The protocols of the path. The first is the default.
@@ -105,6 +106,11 @@ pub const ROUTES: &[Route] = &[
         path: "/app/{key}",
         transport: Transport::WebSocket,
         protocols: &[RouteProtocol { subprotocol: None, read: pusher }],
+    },
+    Route {
+        path: "/apps/{request}",
+        transport: Transport::Request(ShortRequest::Service),
+        protocols: &[],
     },
     Route {
         path: "/publish/{channel}",
@@ -202,6 +208,20 @@ fn pusher(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> 
         _ => None,
     };
     Ok(SessionRequest { refused, ..SessionRequest::new(pusher::Pusher::new(app)) })
+}
+
+/// Checks a request of a service without its body. `rest`: what is variable in its path. `now_seconds`: since 1970.
+pub fn check_signed(
+    apps: &Apps,
+    method: &str,
+    rest: &str,
+    query: Query<'_>,
+    now_seconds: u64,
+) -> Result<pusher::api::SignedRequest, ServiceRefused> {
+    let query = query
+        .pairs()
+        .map(|(name, value)| (name, value.map(Parameter::decoded_lossy).unwrap_or_default()));
+    pusher::api::SignedRequest::check(apps, method, rest, query, now_seconds)
 }
 
 /// The run from its beginning.

@@ -229,7 +229,7 @@ async fn doctor_names_the_permissions_that_a_redis_user_lacks() {
     let redis = Redis::start().await;
     let (least, address) = (
         "on >hush resetchannels &tidegate:* +hello +client|setname +client|setinfo +publish +subscribe \
-         +unsubscribe +pubsub|numsub +role +ping",
+         +unsubscribe +pubsub|numsub +pubsub|channels +role +ping",
         redis.address,
     );
     let rules: Vec<&str> = ["ACL", "SETUSER", "gate"].into_iter().chain(least.split(' ')).collect();

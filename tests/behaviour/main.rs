@@ -7,6 +7,7 @@ mod access;
 mod ai;
 mod cluster;
 mod config;
+mod conversions;
 mod doctor;
 mod drain;
 mod edge;

@@ -1,6 +1,7 @@
 //! Pusher's protocol, as its client libraries speak it: channels of every kind, events of clients, users, presence, and
 //! what ends a connection.
 
+mod api;
 mod channels;
 mod client_events;
 mod closing;
@@ -9,22 +10,23 @@ mod hostile;
 mod presence;
 mod users;
 
+pub use self::api::trigger;
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 use testkit::client::{Client, CloseFrame, Message};
 use testkit::node::Node;
 
 /// One application without a prefix, and one with one.
-const APPS: &str = r#"pusher.apps=[{id="1",key="app-key",secret="app-secret"},{id="2",key="shop-key",secret="shop-secret",prefix="shop:"}]"#;
+pub const APPS: &str = r#"pusher.apps=[{id="1",key="app-key",secret="app-secret"},{id="2",key="shop-key",secret="shop-secret",prefix="shop:"}]"#;
 
 /// An application, as its server knows it.
 #[derive(Clone, Copy)]
-struct App {
+pub struct App {
     key: &'static str,
     secret: &'static str,
 }
 
-const APP: App = App { key: "app-key", secret: "app-secret" };
+pub const APP: App = App { key: "app-key", secret: "app-secret" };
 const SHOP: App = App { key: "shop-key", secret: "shop-secret" };
 
 impl App {
@@ -40,7 +42,7 @@ impl App {
 }
 
 /// A client of an application.
-struct Pusher {
+pub struct Pusher {
     client: Client,
     app: App,
     socket_id: String,
@@ -60,7 +62,7 @@ impl Pusher {
         self.client.send(json!({"event": event, "data": data}).to_string()).await;
     }
 
-    async fn event(&mut self) -> Value {
+    pub async fn event(&mut self) -> Value {
         self.client.event().await
     }
 
@@ -89,7 +91,7 @@ impl Pusher {
         data(&answer)
     }
 
-    async fn subscribed(node: &Node, app: App, channel: &str) -> Self {
+    pub async fn subscribed(node: &Node, app: App, channel: &str) -> Self {
         let mut pusher = Self::connect(node, app).await;
         pusher.subscribe(channel, None).await;
         pusher
@@ -135,7 +137,7 @@ fn data(event: &Value) -> Value {
 }
 
 /// An event as a subscriber gets it.
-fn event(name: &str, channel: &str, data: &str) -> Value {
+pub fn event(name: &str, channel: &str, data: &str) -> Value {
     json!({"event": name, "channel": channel, "data": data})
 }
 

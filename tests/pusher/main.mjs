@@ -1,13 +1,16 @@
 // Pusher's own client and server libraries, and Laravel Echo, against real nodes: with the memory broker, and with two nodes on Redis
 // behind a balancer, of which one is killed.
 //
-//   (cd tests/pusher && npm ci)
+//   (cd tests/pusher && npm ci), and tests/setup.sh for Python's library
 //   node tests/pusher/main.mjs
 //
 // TIDEGATE selects another binary than target/debug/tidegate. Prints a line for each check; exits with 1 at the first failure.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import net from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import Echo from 'laravel-echo';
 import Server from 'pusher';
 import Pusher from 'pusher-js';
@@ -29,6 +32,9 @@ const signer = server(1);
 
 let number = 0;
 const name = (kind) => `${kind}-${++number}`;
+
+const PYTHON = process.env.PYTHON || fileURLToPath(new URL('../../target/test-tools/venv/bin/python', import.meta.url));
+const output = async (program, args) => (await promisify(execFile)(program, args)).stdout;
 
 const clients = [];
 
@@ -174,6 +180,64 @@ const checks = {
     await until('bo leaves', () => seen.leaving.length);
     ada.disconnect();
     bo.disconnect();
+  },
+
+  async 'the server library triggers events, in batches too, and leaves out a socket'([a, b]) {
+    const [first, second] = [await connect(a.port), await connect(b.port)];
+    const channels = [name('news'), name('private-news')];
+    const got = [];
+    for (const channelName of channels) got.push(await subscribe(first, channelName), await subscribe(second, channelName));
+    await server(b.port).trigger(channels, 'order', { id: 1 });
+    for (const channel of got) assert.deepEqual(await next(channel), ['order', { id: 1 }]);
+    await server(a.port).trigger(channels[0], 'order', 'to others', { socket_id: first.connection.socket_id });
+    assert.deepEqual(await next(got[1]), ['order', 'to others']);
+    await server(b.port).triggerBatch([{ channel: channels[0], name: 'order', data: { id: 2 } }, { channel: channels[1], name: 'order', data: 3 }]);
+    assert.deepEqual(await next(got[0]), ['order', { id: 2 }], 'and nothing that is for others');
+    assert.deepEqual(await next(got[2]), ['order', 3]);
+  },
+
+  async 'the server library encrypts, sends to a user, and disconnects it'([a, b]) {
+    const client = await connect(a.port, 'dora');
+    const channel = await subscribe(client, name('private-encrypted'));
+    await server(b.port).trigger(channel.name, 'order', { secret: 1 });
+    assert.deepEqual(await next(channel), ['order', { secret: 1 }]);
+    client.signin();
+    let got;
+    client.user.bind('hi', (data) => { got = data; });
+    await until('the user is signed in', () => client.user.serverToUserChannel?.subscribed);
+    await server(b.port).sendToUser('dora', 'hi', { a: 1 });
+    assert.deepEqual(await until('its event arrives', () => got), { a: 1 });
+    await server(b.port).terminateUserConnections('dora');
+    await until('the client stays disconnected', () => client.connection.state === 'disconnected');
+  },
+
+  async 'the server library lists channels and users'([a, b]) {
+    const room = name('presence-room');
+    await subscribe(await connect(a.port, 'ada'), room);
+    await subscribe(await connect(b.port, 'bo'), room);
+    const get = async (path, params) => (await server(b.port).get({ path, params })).json();
+    assert.deepEqual((await get('/channels', { filter_by_prefix: 'presence-', info: 'user_count' })).channels[room], { user_count: 2 });
+    const one = await get(`/channels/${room}`, { info: 'user_count,subscription_count' });
+    assert.deepEqual([one.occupied, one.user_count], [true, 2]);
+    assert.equal(one.subscription_count, a === b ? 2 : undefined, 'of one node it is known');
+    assert.deepEqual((await get(`/channels/${room}/users`)).users, [{ id: 'ada' }, { id: 'bo' }]);
+    assert.deepEqual(await get(`/channels/${name('nothing')}`), { occupied: false });
+    await assert.rejects(new Server({ ...APP, secret: 'other', host: '127.0.0.1', port: String(a.port), useTLS: false }).trigger('news', 'e', 1), { status: 401 });
+    await assert.rejects(get('/channels', { info: 'user_count' }), { status: 400 });
+  },
+
+  async 'the server library for Python triggers, asks, and signs as the one for Node'([a, b]) {
+    const [first, second] = [await connect(a.port, 'ada'), await connect(b.port, 'bo')];
+    const [here, there] = [await subscribe(first, name('news')), await subscribe(second, `news-${number}`)];
+    const room = await subscribe(first, name('presence-room'));
+    const args = [b.port, APP.appId, APP.key, APP.secret, here.name, room.name, first.connection.socket_id].map(String);
+    const answers = JSON.parse(await output(PYTHON, [fileURLToPath(new URL('server.py', import.meta.url)), ...args]));
+    for (const data of [{ by: 'python' }, { by: 'python, to others' }, 1, 2]) assert.deepEqual(await next(there), ['order', data]);
+    for (const data of [{ by: 'python' }, 1, 2]) assert.deepEqual(await next(here), ['order', data]);
+    assert.deepEqual([answers.trigger, answers.batch], [{}, {}]);
+    assert.deepEqual(answers.channels.channels[room.name], { user_count: 1 });
+    assert.deepEqual([answers.channel.occupied, answers.users.users], [true, [{ id: 'ada' }]]);
+    assert.match(answers.forged, /signature/);
   },
 
   async 'an unknown key is refused for good'([a]) {

@@ -35,6 +35,11 @@ impl PubSub {
         self.word("NUMSUB", "SHARDNUMSUB")
     }
 
+    /// The subcommand of `PUBSUB` that lists channels with subscribers.
+    pub fn list(self) -> &'static str {
+        self.word("CHANNELS", "SHARDCHANNELS")
+    }
+
     fn word(self, plain: &'static str, sharded: &'static str) -> &'static str {
         match self {
             Self::Plain => plain,

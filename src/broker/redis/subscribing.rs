@@ -1,5 +1,6 @@
 //! The channels that this node subscribes to at one master, and whether the subscriptions are live.
 
+pub mod channels;
 mod commands;
 mod connection_state;
 mod dispatcher;

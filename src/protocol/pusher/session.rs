@@ -10,9 +10,7 @@ use super::members::{HeldChanges, MemberMark};
 use super::signed::UserData;
 use crate::apps::App;
 use crate::protocol::SharedMembers;
-#[cfg(test)]
-use crate::publication::NodeId;
-use crate::publication::{Channel, SessionId, UserInfo};
+use crate::publication::{Channel, NodeId, SessionId, UserInfo};
 
 /// Shared by the protocol, which reads messages and writes replies, and the stamp, which completes what tells of members.
 #[derive(Debug)]
@@ -70,7 +68,6 @@ pub fn socket_id(session: SessionId) -> String {
 }
 
 /// The session of a socket id. None: no node has made it.
-#[cfg(test)]
 pub fn session_of(socket_id: &str) -> Option<SessionId> {
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let (node, number) = socket_id.split_once('.').filter(|(a, b)| is_number(a) && is_number(b))?;

@@ -124,13 +124,15 @@ async fn the_members_of_a_killed_node_leave() {
 /// The members are read once for the sessions that wait together.
 #[tokio::test]
 async fn a_storm_of_joins_reads_the_members_a_few_times() {
-    const MEMBERS: usize = 300;
+    const MEMBERS: usize = 100;
     let fleet = Broker::Redis.fleet(&[APPS, GRACE]).await;
     let [a, _] = fleet.nodes();
     let mut members = Vec::new();
     for _ in 0..MEMBERS {
         members.push(Pusher::connect(a, APP).await);
     }
+    // Redis confirms no subscription for a while, so that all are confirmed together.
+    let _: String = fleet.server().query(&["CLIENT", "PAUSE", "1000", "ALL"]).await;
     for (number, member) in members.iter_mut().enumerate() {
         member.ask("presence-room", self::member(&number.to_string())).await;
     }

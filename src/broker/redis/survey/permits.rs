@@ -67,14 +67,18 @@ const ATTEMPTS: [Attempt; 33] = [
 ];
 
 /// Additional attempts. Subscribing is tried by the relay.
-const OF_ONE: [Attempt; 1] = [("pubsub|numsub", ALL, "PUBSUB NUMSUB <channel>")];
-const OF_CLUSTER: [Attempt; 7] = [
+const OF_ONE: [Attempt; 2] = [
+    ("pubsub|numsub", ALL, "PUBSUB NUMSUB <channel>"),
+    ("pubsub|channels", ALL, "PUBSUB CHANNELS <channel>"),
+];
+const OF_CLUSTER: [Attempt; 8] = [
     // Required for moving slots.
     ("asking", KEEPING, "ASKING"),
     ("migrate", KEEPING, "MIGRATE 127.0.0.1 1 <channel> 0 1"),
     ("hkeys", PRESENCE, "HKEYS <channel>"),
     ("spublish", ALL, "SPUBLISH <channel> nothing"),
     ("pubsub|shardnumsub", ALL, "PUBSUB SHARDNUMSUB <channel>"),
+    ("pubsub|shardchannels", ALL, "PUBSUB SHARDCHANNELS <channel>"),
     ("cluster|slots", ALL, "CLUSTER SLOTS"),
     ("cluster|nodes", ALL, "CLUSTER NODES"),
 ];
