@@ -181,13 +181,9 @@ impl Rules {
 
     /// Why a channel cannot be used as a durable stream, naming the rule that applies.
     pub fn explain_no_streams(&self, channel: &str) -> String {
-        match self.0.get().find(channel) {
-            Some((_, rule)) => {
-                let pattern = rule.pattern.as_str();
-                format!("the rule {pattern:?} has no streams = true, so {channel} is no stream")
-            }
-            None => format!("no rule matches {channel}: a rule needs streams = true"),
-        }
+        let named = |(_, rule): (usize, &Rule)| format!("{:?}", rule.pattern.as_str());
+        let rule = self.0.get().find(channel).map_or_else(|| "none".to_owned(), named);
+        format!("a stream needs a rule with streams = true; the rule of {channel}: {rule}")
     }
 
     /// The channel that gets what clients publish on this one. None: this one itself. `Err`: the control channel
