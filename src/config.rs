@@ -87,7 +87,7 @@ impl Config {
             let built_in = BuiltInRules::of_apps(pusher.apps.rules(), has_demo);
             rules = Rules::built_in(built_in, tokens);
         } else if !has_rules && has_demo {
-            rules = Rules::demo(tokens);
+            rules = Rules::built_in(BuiltInRules::demo(), tokens);
         }
         events.check_rules(&mut settings, &broker.prefix, &rules);
         if let Some(fixed) = fixed {

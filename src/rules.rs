@@ -134,11 +134,6 @@ impl Rules {
         Self(Live::new(RuleTable { rules, otherwise, built_in: None, has_control }))
     }
 
-    /// Those of the demo pages.
-    pub fn demo(tokens: bool) -> Self {
-        Self::built_in(BuiltInRules::demo(), tokens)
-    }
-
     /// Built-in rules. Access to channels that none of them matches is the same as without rules.
     pub fn built_in(built_in: BuiltInRules, tokens: bool) -> Self {
         let none = Self::read(&mut Settings::default(), tokens).current();

@@ -139,7 +139,8 @@ fn subscribe_and_publish_must_be_set_together() {
 #[test]
 fn the_demo_rules_keep_history_of_the_demo_channels_and_change_no_access() {
     for tokens in [false, true] {
-        let (none, demo) = (read_with("[]", tokens).unwrap(), Rules::demo(tokens));
+        let (none, demo) =
+            (read_with("[]", tokens).unwrap(), Rules::built_in(BuiltInRules::demo(), tokens));
         assert!(demo.current().built_in().is_some() && none.current().built_in().is_none());
         assert!(demo.of("demo:chat:1").history.is_some() && demo.of("demo:chat:1").presence);
         assert_eq!(demo.of("demo:live:x").delivery, Delivery::Latest);
