@@ -2,7 +2,7 @@
 //! same time share one read of the history, and each publication is encoded once for all of them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,8 @@ const OVERHEAD_BYTES: usize = 256;
 
 static TOTAL_BYTES: AtomicUsize = AtomicUsize::new(0);
 
+static CHAINS: AtomicU64 = AtomicU64::new(0);
+
 /// A publication and its frames, each encoded when the first client needs it.
 pub struct RecentPublication {
     pub publication: Publication,
@@ -83,6 +85,8 @@ impl RecentPublication {
 
 /// An unbroken chain of publications up to the channel's last one.
 pub struct Recent {
+    /// Differs from those of all other chains of this process.
+    id: u64,
     /// The position that the first of the chain follows. None: it is the first of all.
     start: Option<Position>,
     chain: VecDeque<Arc<RecentPublication>>,
@@ -112,6 +116,8 @@ struct Requested {
 /// What to read of the history.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadRequest {
+    /// The chain that lacks it.
+    chain: u64,
     /// The position before the chain, from which to read backwards. None: nothing precedes the chain.
     pub start: Option<Position>,
     /// Read back to here,
@@ -157,6 +163,7 @@ impl Recent {
     /// `last`: the channel's last position.
     pub fn new(last: Position, history: History) -> Self {
         Self {
+            id: CHAINS.fetch_add(1, Ordering::Relaxed),
             start: Some(last),
             chain: VecDeque::new(),
             bytes: 0,
@@ -218,6 +225,7 @@ impl Recent {
         let Requested { oldest, count, trim } = self.requested;
         self.requested.trim = false;
         LoadRequest {
+            chain: self.id,
             start: self.start.filter(|_| !self.is_complete),
             oldest,
             count: count.saturating_sub(self.chain.len()),
@@ -225,8 +233,21 @@ impl Recent {
         }
     }
 
+    /// Takes the result of a read. One that a slow server answers after the channel has begun another chain does not lead to that one.
+    pub fn finish_load(
+        &mut self,
+        request: LoadRequest,
+        loaded: Result<LoadedHistory, Unavailable>,
+    ) {
+        match loaded {
+            _ if request.chain != self.id => {}
+            Ok(loaded) => self.add_loaded(loaded),
+            Err(why) => self.fail_waiters(why),
+        }
+    }
+
     /// Fails the waiting sessions, because the history could not be read.
-    pub fn fail_waiters(&mut self, why: Unavailable) {
+    fn fail_waiters(&mut self, why: Unavailable) {
         self.is_loading = false;
         for waiter in self.waiters.drain(..) {
             // The waiting session may be gone.

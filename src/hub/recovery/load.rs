@@ -12,10 +12,10 @@ pub async fn load(registry: &Registry, broker: &dyn Broker, channel: Channel) {
         .flatten();
     let Some(request) = request else { return };
     let loaded = read(broker, &channel, request).await;
-    channels.with_cursor(&channel, |cursor, _| match (cursor.positions.recent(), loaded) {
-        (Some(recent), Ok(loaded)) => recent.add_loaded(loaded),
-        (Some(recent), Err(why)) => recent.fail_waiters(why),
-        (None, _) => {}
+    channels.with_cursor(&channel, |cursor, _| {
+        if let Some(recent) = cursor.positions.recent() {
+            recent.finish_load(request, loaded);
+        }
     });
 }
 

@@ -53,6 +53,26 @@ fn a_replay_from_the_first_is_recovered_only_if_the_history_begins_with_it() {
     assert_eq!((seqs(&after_change), after_change.recovered), (vec![1], Some(false)));
 }
 
+/// Redis was slow: the first read found an empty history, and its channel has been opened anew since.
+#[test]
+fn a_late_answer_to_a_read_for_an_earlier_opening_does_not_complete_the_present_one() {
+    let mut cursor = live(at(1, 0));
+    let first = ReplayStart::First;
+    assert!(matches!(cursor.positions.check_resume(first, HISTORY), ResumeCheck::Load(_)));
+    let early = cursor.positions.recent().unwrap().load_request();
+    cursor.positions.restart(Some(at(1, 2)));
+    assert!(matches!(cursor.positions.check_resume(first, HISTORY), ResumeCheck::Load(_)));
+    let nothing = LoadedHistory { kept_from: Some(at(1, 1)), ..loaded(Vec::new()) };
+    cursor.positions.recent().unwrap().finish_load(early, Ok(nothing));
+    assert!(matches!(cursor.positions.check_resume(first, HISTORY), ResumeCheck::Read(_)));
+
+    let request = cursor.positions.recent().unwrap().load_request();
+    let both = loaded([2, 1].map(|seq| at_position(1, seq)).into());
+    cursor.positions.recent().unwrap().finish_load(request, Ok(both));
+    let replay = cursor.positions.replay(first).expect("the history was just read");
+    assert_eq!(seqs(&replay), [1, 2]);
+}
+
 #[test]
 fn a_replay_of_an_empty_history_is_recovered_only_if_nothing_was_ever_published() {
     for (last, recovered) in [(at(1, 0), true), (at(1, 3), false)] {
