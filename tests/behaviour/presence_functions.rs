@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use testkit::redis::{Redis, RedisSubscriber};
 use testkit::{eventually, soon};
 
+const NUMBERS: &str = include_str!("../../src/broker/redis/functions/numbers.lua");
 const FUNCTIONS: &str = include_str!("../../src/broker/redis/functions/presence.lua");
 
 /// The channel's key, and the Redis channel of its joins and leaves.
@@ -33,7 +34,7 @@ impl PresenceFunctions {
         let connection = redis.connection().await;
         let changes = redis.subscriber("presence {tidegate:news} news").await;
         let mut functions = Self { redis, connection, changes };
-        let library = format!("#!lua name=presence\n{FUNCTIONS}");
+        let library = format!("#!lua name=presence\n{NUMBERS}\n{FUNCTIONS}");
         let name: String = functions.ask(::redis::cmd("FUNCTION").arg("LOAD").arg(library)).await;
         assert_eq!(name, "presence");
         functions

@@ -29,7 +29,7 @@ session:
 
 const LIST: &str = r#"[{pattern="chat:*",history={size=200,age="10m"},presence=true},{pattern="prices:**",delivery="latest"}]"#;
 
-const LINES: [&str; 24] = [
+const LINES: [&str; 26] = [
     "pattern = \"chat:*\"",
     "subscribe = \"anyone\"",
     "publish = \"anyone\"",
@@ -41,6 +41,7 @@ const LINES: [&str; 24] = [
     "# run.merge is not set",
     "# run.rollup is not set",
     "# run.control is not set",
+    "streams = false",
     "events = false",
     "pattern = \"prices:**\"",
     "subscribe = \"anyone\"",
@@ -53,6 +54,7 @@ const LINES: [&str; 24] = [
     "# run.merge is not set",
     "# run.rollup is not set",
     "# run.control is not set",
+    "streams = false",
     "events = false",
 ];
 

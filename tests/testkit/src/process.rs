@@ -99,8 +99,10 @@ impl Process {
     pub async fn exit_code(&mut self) -> i32 {
         let what = format!("{} to end", self.name);
         let status = eventually(&what, async || self.exit_status()).await;
+        // All that it wrote is read, unless reading is paused.
         eventually(&format!("the output of {}", self.name), async || {
-            self.reader.is_finished().then_some(())
+            let is_paused = *self.paused.0.lock().unwrap();
+            (is_paused || self.reader.is_finished()).then_some(())
         })
         .await;
         status.code().unwrap_or_else(|| panic!("{} ended by {status}", self.name))
