@@ -8,6 +8,7 @@ use testkit::soon;
 
 use super::KEY;
 
+const NUMBERS: &str = include_str!("../../../src/broker/redis/functions/numbers.lua");
 const FUNCTIONS: &str = include_str!("../../../src/broker/redis/functions/revocations.lua");
 
 const HOUR_MILLIS: u64 = 3_600_000;
@@ -22,7 +23,7 @@ struct RevocationFunctions {
 impl RevocationFunctions {
     async fn new() -> Self {
         let redis = Redis::start().await;
-        let library = format!("#!lua name=revocations\n{FUNCTIONS}");
+        let library = format!("#!lua name=revocations\n{NUMBERS}\n{FUNCTIONS}");
         let _: String = redis.query(&["FUNCTION", "LOAD", &library]).await;
         let (connection, published) = (redis.connection().await, redis.subscriber(KEY).await);
         Self { redis, connection, published, key: format!("tidegate:{KEY}") }
