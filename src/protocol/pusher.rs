@@ -2,7 +2,7 @@
 //! signatures of an application for private channels, presence and users.
 //!
 //! All subscribers of a channel share the bytes of an event. Only what tells of a channel's members differs between
-//! sessions: those frames begin with a [`MemberMark`](members::MemberMark), and a session that is a member of a channel has
+//! sessions: those frames begin with a `MemberMark`, and a session that is a member of a channel has
 //! a stamp that completes or drops them.
 
 pub mod api;
