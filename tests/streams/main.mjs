@@ -15,8 +15,8 @@ import { alternating } from './proxy.mjs';
 
 const SETTINGS = {
   rules: '[{pattern="v1/**",history={size=10000,age="2h"},run={lease="1m"},streams=true}]',
-  // One of the tests appends 100 KB at once, another sends a preflight request of this page.
-  'session.message_bytes_max': '1MiB',
+  // One of the tests appends 10 MiB at once, another sends a preflight request of this page.
+  'session.message_bytes_max': '16MiB',
   'server.origins': 'https://example.com',
 };
 
