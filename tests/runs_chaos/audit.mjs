@@ -151,6 +151,8 @@ class ViewerAudit {
     this.#told = true;
     this.#knows = true;
     this.#cursor = new Cursor(null, null);
+    // Redis has lost the end with its data, so a worker may publish again.
+    if (this.lostAt !== null) this.#hasEnded = false;
   }
 
   #piece(entry) {

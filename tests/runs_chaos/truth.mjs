@@ -33,7 +33,9 @@ class Epoch {
     while (before > 0 && !this.#publications.has(before)) before -= 1;
     const inferred = before > 0 ? this.record[this.#publications.get(before).n - 1 + seq - before]
       : this.record.filter((it) => it.attempted !== null && !it.positions.length)[seq - 1];
-    return inferred?.attempted != null ? inferred : undefined;
+    if (inferred?.attempted != null) return inferred;
+    // A call that ends the run with a last publication, and is made again after others, has put it right before the end.
+    return seq === this.end?.seq - 1 ? this.record.find((it) => it.isLast && !it.positions.length) : undefined;
   }
 
   /** The bytes after `from` up to and with `to`; undefined where there is no such publication. */
