@@ -152,7 +152,7 @@ class ViewerAudit {
     this.#knows = true;
     this.#cursor = new Cursor(null, null);
     // Redis has lost the end with its data, so a worker may publish again.
-    if (this.lostAt !== null) this.#hasEnded = false;
+    if (this.lostAt !== null && at >= this.lostAt) this.#hasEnded = false;
   }
 
   #piece(entry) {

@@ -116,6 +116,28 @@ test('a run that begins again after Redis lost it: no silent change of the epoch
   assert.deepEqual(kinds([open(), text('ab', 2), text('x', 3), gap, text('d', 1, 'f'), end], lost), ['WrongText']);
 });
 
+test('a run whose end Redis lost: it may begin again behind a gap, and only then', () => {
+  const by = worker(['a', 'b', 'c'], { asked: new Set(['done', 'stopped']) });
+  by.publications[2].positions = ['f-1'];
+  by.ended.position = 'f-2';
+  const journal = [open(), text('ab', 2), ended(3, 'stopped'), gap, text('c', 1, 'f'), { ...ended(0), position: 'f-2' }];
+  assert.deepEqual(kinds(journal, { by, rows: [], lostAt: 102.5 }), []);
+  assert.ok(kinds(journal, { by, rows: [], lostAt: 103.5 }).includes('AfterEnd'));
+  assert.ok(kinds(journal.filter((it) => it !== gap), { by, rows: [], lostAt: 102.5 }).includes('AfterEnd'));
+});
+
+test('a call that ends the run, made again after Redis lost the run, puts its last publication behind later ones', () => {
+  const by = worker(['a', 'b', 'c', 'd']);
+  Object.assign(by.publications[2], { positions: [], isLast: true });
+  by.publications[3].positions = ['f-1'];
+  by.ended.position = 'f-3';
+  const journal = [open(), text('ab', 2), gap, text('d', 1, 'f'), text('c', 2, 'f'), { ...ended(0), position: 'f-3' }];
+  const lost = { by, rows: [], lostAt: 101.5 };
+  assert.deepEqual(kinds(journal, lost), []);
+  by.publications[2].isLast = false;
+  assert.ok(kinds(journal, lost).includes('Phantom'));
+});
+
 test('a run that Redis lost: what was sent last, without an answer, may have come into it or not', () => {
   const by = { ...worker(['a', 'b']), ended: null, asked: new Set(['done']) };
   by.publications[1].positions = [];
