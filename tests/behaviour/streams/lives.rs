@@ -26,6 +26,7 @@ async fn a_stream_outlives_the_lease_of_runs(broker: Broker) {
         match answer.status {
             409 => Some(()),
             _ => {
+                // The attempt renewed the lease of a second, so the next one comes after it.
                 tokio::time::sleep(Duration::from_millis(1500)).await;
                 None
             }
