@@ -4,6 +4,8 @@ mod access;
 mod built_in;
 mod event_kinds;
 mod pattern;
+mod policy;
+mod reading;
 mod run;
 mod widened;
 
@@ -11,12 +13,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use access::Access;
 pub use built_in::BuiltInRules;
 pub use event_kinds::EventKinds;
 pub use pattern::{InvalidPattern, Pattern, is_segment};
+pub use policy::{Delivery, History, Policy, Rule};
+pub use reading::LUA_DEPTH_MAX;
 pub use run::{ControlChannel, Merge, NoControl, Run};
 pub use widened::Widened;
 
@@ -26,10 +29,6 @@ use crate::settings::{RawValue, Section, Settings};
 
 /// The most rules of a configuration, because finding a channel's policy may check all of them.
 pub const RULES_MAX: usize = 1000;
-
-/// The most wildcards of a pattern that Redis must try against each other. With two, the worst name takes Redis
-/// 0.3 ms; with three 30 ms, while it serves no other client.
-pub const LUA_DEPTH_MAX: u32 = 2;
 
 /// The current rules. Cheap to clone; all clones share them.
 #[derive(Clone, Debug, Default)]
@@ -45,62 +44,6 @@ pub struct RuleTable {
     built_in: Option<BuiltInRules>,
     /// Whether any rule has a control channel.
     has_control: bool,
-}
-
-#[derive(Clone, Debug)]
-pub struct Rule {
-    pub pattern: Pattern,
-    pub policy: Policy,
-    /// Whether the rule sets access explicitly.
-    pub sets_access: bool,
-    /// Where what clients publish on the rule's channels goes. None: on these channels.
-    pub control: Option<ControlChannel>,
-}
-
-/// What a node does for a channel. The default keeps nothing, delivers every publication, and gives everyone
-/// access.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Who may subscribe, and read presence and history.
-    pub subscribe: Access,
-    pub publish: Access,
-    /// None: no history.
-    pub history: Option<History>,
-    /// Whether subscribers can see each other.
-    pub presence: bool,
-    /// Which events the backend gets.
-    pub events: EventKinds,
-    pub delivery: Delivery,
-    /// Some: each channel carries a stream with an end. Then the rule keeps history.
-    pub run: Option<Run>,
-    /// Whether clients may use the channel as a durable stream. Then the rule has runs.
-    pub streams: bool,
-}
-
-/// The limits of a channel's history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct History {
-    /// Entries, 1 to 100,000.
-    pub size: u32,
-    /// 1 s to 30 d.
-    pub age: Duration,
-}
-
-/// What a slow consumer gets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Delivery {
-    /// Every publication, or its connection is closed.
-    #[default]
-    Every,
-    /// Only the newest.
-    Latest,
-}
-
-impl Policy {
-    /// Whether subscribers get the publications joined.
-    pub fn merges(&self) -> bool {
-        self.run.is_some_and(|run| run.merge.is_some())
-    }
 }
 
 impl Rules {
@@ -122,7 +65,7 @@ impl Rules {
                 ),
             }
         }
-        fault_control_chains(settings, &read);
+        reading::fault_control_chains(settings, &read);
         let otherwise = match (read.is_empty(), tokens) {
             (true, false) => Access::Anyone,
             (true, true) => Access::Token,
@@ -277,117 +220,6 @@ const DOC: &str = "What a node does for channels whose names match a pattern, an
     applications.";
 
 const EXAMPLE: &str = r#"[{ pattern = "chat:*", subscribe = "token", publish = "token", history = { size = 200, age = "10m" }, presence = true, delivery = "every" }, { pattern = "run:*", history = { size = 10000, age = "1h" }, run = { lease = "30s", merge = "text", rollup = "40ms", control = "run-control:{name}" } }]"#;
-
-impl Rule {
-    /// None: it has faults.
-    fn read(section: &mut Section<'_>, tokens: bool) -> Option<Self> {
-        let pattern = section.text(
-            "pattern",
-            None,
-            Pattern::ALLOWED,
-            |text| Pattern::parse(text).ok(),
-            |pattern| pattern.as_str().to_owned(),
-            "Required. `*` matches any characters within a segment; `:` and `/` separate segments. `**` \
-             matches any characters across segments; `{user}` the name of a user, within a segment.",
-        );
-        if !section.is_given("pattern") {
-            section.fault("pattern", format!("must be given: {}", Pattern::ALLOWED));
-        }
-        if pattern.as_ref().is_some_and(|pattern| pattern.lua_depth() > LUA_DEPTH_MAX) {
-            section.fault(
-                "pattern",
-                "has too many wildcards that could end in several places, which Redis would have to try \
-                 against each other; use fewer, or put : or / after them",
-            );
-        }
-        let subscribe = Access::read(
-            section,
-            "subscribe",
-            tokens,
-            "Who may subscribe, and read presence and history: `anyone`; `user`, with any valid token; \
-             `token`, with a token that lists the channel; `nobody`. If the pattern has `{user}`, only \
-             that user. If not set, `anyone`, or `token` where `auth.mode = \"token\"`.",
-        );
-        let publish = Access::read(
-            section,
-            "publish",
-            tokens,
-            "Who may publish, with the same values. Must be set if `subscribe` is, and only then.",
-        );
-        for (key, other) in [("subscribe", "publish"), ("publish", "subscribe")] {
-            // A truncated file that lost one of them must not open the other to everyone.
-            if section.is_given(other) && !section.is_given(key) {
-                section.fault(key, format!("must be given if {other} is: {}", Access::WORDS));
-            }
-        }
-        let history = History::read(section);
-        let presence = section.flag(
-            "presence",
-            Some(false),
-            "Whether the node keeps the channel's members, answers requests for them, and sends `join` and \
-             `leave` to subscribers.",
-        );
-        let delivery = section.choice(
-            "delivery",
-            "every",
-            &[("every", Delivery::Every), ("latest", Delivery::Latest)],
-            "`every`: a consumer too slow to receive every publication is closed with 4008. `latest`: a slow \
-             consumer gets only the newest.",
-        );
-        let presence = presence.unwrap_or_default();
-        let keeps_history = section.is_given("history.size") || section.is_given("history.age");
-        let (run, control) = run::read(section, keeps_history, delivery == Delivery::Latest);
-        let streams = run::read_streams(section, run.is_some(), control.is_some());
-        let events = EventKinds::read(section);
-        let policy =
-            Policy { subscribe, publish, history, presence, events, delivery, run, streams };
-        let sets_access = section.is_given("subscribe");
-        Some(Self { pattern: pattern?, policy, sets_access, control })
-    }
-}
-
-impl History {
-    fn read(section: &mut Section<'_>) -> Option<Self> {
-        section.refuse("history", "must be a table, such as { size = 200, age = \"10m\" }");
-        let size = section.number_if_given(
-            "history.size",
-            1..=100_000,
-            "How many of the newest publications are kept, at times up to 100 more. Without `history`, \
-             none are kept.",
-        );
-        let day = Duration::from_secs(24 * 60 * 60);
-        let age = section.duration_if_given(
-            "history.age",
-            Duration::from_secs(1)..=30 * day,
-            "The longest time a publication is kept. `size` and `age` must be set together.",
-        );
-        for (key, other) in [("history.size", "history.age"), ("history.age", "history.size")] {
-            if section.is_given(other) && !section.is_given(key) {
-                section.fault(key, format!("must be given if {other} is"));
-            }
-        }
-        let size = u32::try_from(size?).expect("its bounds fit");
-        Some(Self { size, age: age? })
-    }
-}
-
-/// Faults rules whose control channels are themselves runs, as far as their patterns tell.
-fn fault_control_chains(settings: &mut Settings, rules: &[Option<Rule>]) {
-    for (i, rule) in rules.iter().enumerate() {
-        let Some(Rule { pattern, control: Some(control), .. }) = rule else { continue };
-        let sample = Channel::new(&pattern.sample()).ok();
-        let Some(channel) = sample.and_then(|run| control.of(&run)) else { continue };
-        let mut matching = rules.iter().enumerate();
-        let matching = matching.find_map(|(at, it)| {
-            let rule = it.as_ref()?;
-            rule.pattern.matches(channel.as_str()).then_some((at, rule))
-        });
-        if let Some((at, Rule { policy: Policy { run: Some(_), .. }, .. })) = matching {
-            let what = format!("{channel} would itself be a run, by rules[{at}]");
-            settings.fault(&format!("rules[{i}].run.control"), what);
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

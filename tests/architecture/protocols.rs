@@ -14,8 +14,9 @@ fn protocols() -> impl Iterator<Item = (&'static str, String)> {
 /// Enums of these names, in any module, have a variant for each protocol, and so have all enums of the module `protocol`.
 const ENUMS: &[&str] = &["Encoding", "Protocol"];
 
-/// The route table: it maps paths and subprotocols to protocols.
+/// The route table: it maps paths and subprotocols to protocols. Files in its folder read the requests.
 const ROUTES: &str = "transport/routes.rs";
+const ROUTES_FOLDER: &str = "transport/routes/";
 
 /// The paths in the module that name a protocol.
 fn named(tree: &Tree, module: &Module) -> BTreeSet<String> {
@@ -52,7 +53,10 @@ fn is_enum(tree: &Tree, module: &Module, word: &String) -> bool {
 }
 
 fn may_name(file: &str) -> bool {
-    file == "protocol.rs" || file.starts_with("protocol/") || file == ROUTES
+    file == "protocol.rs"
+        || file.starts_with("protocol/")
+        || file == ROUTES
+        || file.starts_with(ROUTES_FOLDER)
 }
 
 #[test]

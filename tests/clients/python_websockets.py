@@ -468,7 +468,11 @@ async def _(cluster):
         equal(await a.recv(), "still here", "what the other got")
         async with cluster.plain(cluster.b, channel) as again:
             await a.send("welcome back")
-            equal(await again.recv(), "welcome back", "what came after returning")
+            first = await again.recv()
+            if first == "still here":
+                # Node b can receive it from Redis after the new subscriber came.
+                first = await again.recv()
+            equal(first, "welcome back", "what came after returning")
 
 
 # Other services, through Redis
