@@ -19,6 +19,21 @@ pub enum Request {
     Json,
     /// A path of Server-Sent Events, including its query.
     EventStream(String),
+    /// Any protocol over WebSockets.
+    WebSocket {
+        /// Including its query.
+        path: &'static str,
+        /// None: none is offered.
+        subprotocol: Option<&'static str>,
+        /// The messages that the client sends as soon as it is connected.
+        opening: Vec<Message>,
+    },
+}
+
+/// A message of a client.
+#[derive(Clone)]
+pub enum Message {
+    Text(String),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,6 +48,8 @@ pub struct Connection {
     pub stream: TcpStream,
     pub phase: Phase,
     is_event_stream: bool,
+    /// Frames that are sent after the upgrade.
+    opening: Vec<u8>,
     /// The received part of an incomplete frame or upgrade response.
     partial: Vec<u8>,
     unsent: Vec<u8>,
@@ -41,11 +58,21 @@ pub struct Connection {
 impl Connection {
     /// A connection that sends its request as soon as it is connected.
     pub fn new(stream: TcpStream, request: &Request) -> Self {
-        let (path, protocol) = match request {
-            Request::Plain(path) => (path.as_str(), ""),
-            Request::Json => ("/ws", "Sec-WebSocket-Protocol: tidegate.v1.json\r\n"),
-            Request::EventStream(path) => (path.as_str(), ""),
+        let (path, subprotocol, messages) = match request {
+            Request::Plain(path) | Request::EventStream(path) => (path.as_str(), None, &[][..]),
+            Request::Json => ("/ws", Some("tidegate.v1.json"), &[][..]),
+            Request::WebSocket { path, subprotocol, opening } => {
+                (*path, *subprotocol, opening.as_slice())
+            }
         };
+        let protocol = subprotocol
+            .map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"))
+            .unwrap_or_default();
+        let mut opening = Vec::new();
+        for message in messages {
+            let Message::Text(text) = message;
+            frame::push_masked(&mut opening, frame::TEXT, text.as_bytes());
+        }
         let is_event_stream = matches!(request, Request::EventStream(_));
         let upgrade = match is_event_stream {
             true => "Accept: text/event-stream\r\n".to_owned(),
@@ -57,7 +84,7 @@ impl Connection {
         let unsent =
             format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{upgrade}\r\n").into_bytes();
         let (phase, partial) = (Phase::Connecting, Vec::new());
-        Self { stream, phase, is_event_stream, partial, unsent }
+        Self { stream, phase, is_event_stream, opening, partial, unsent }
     }
 
     /// Queues a text frame.
@@ -137,6 +164,8 @@ impl Connection {
             }
             self.phase = Phase::Open;
             taken = head + 4;
+            self.unsent.append(&mut std::mem::take(&mut self.opening));
+            self.write()?;
         }
         if self.is_event_stream {
             return Ok(taken + take_events(&bytes[taken..], received));

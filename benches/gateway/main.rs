@@ -2,8 +2,9 @@
 //!
 //! | file | contains |
 //! | --- | --- |
-//! | `fanout` `flood` `memory` `event_streams` `publish` `history` `receive` `connect` `events` `order` `slowloris` `runs` | one measurement each |
+//! | `fanout` `flood` `memory` `event_streams` `protocols` `publish` `history` `receive` `connect` `events` `order` `slowloris` `runs` | one measurement each |
 //! | `node` `redis` `floor` | the processes: the node under test, its Redis, the minimal server for comparison |
+//! | `contender` | a node with subscribers of one kind, compared with others |
 //! | `client` `connection` `frame` `json` | the load generator |
 //! | `process` `cores` `table` | CPU and memory of a process, pinning, the table of results |
 
@@ -15,6 +16,7 @@
 mod client;
 mod connect;
 mod connection;
+mod contender;
 mod cores;
 mod event_streams;
 mod events;
@@ -28,6 +30,7 @@ mod memory;
 mod node;
 mod order;
 mod process;
+mod protocols;
 mod publish;
 mod receive;
 mod redis;
@@ -43,11 +46,12 @@ use crate::table::{Length, Table};
 
 type Measurement = fn(Length, &mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 12] = [
+const MEASUREMENTS: [(&str, Measurement); 13] = [
     ("fanout", fanout::measure),
     ("flood", flood::measure),
     ("memory", memory::measure),
     ("event_streams", event_streams::measure),
+    ("protocols", protocols::measure),
     ("publish", publish::measure),
     ("history", history::measure),
     ("receive", receive::measure),

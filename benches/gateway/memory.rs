@@ -43,10 +43,22 @@ pub fn idle(
     goal: Goal,
     table: &mut Table,
 ) -> Result<()> {
+    idle_with(measure, &[], request, channels, goal, table)
+}
+
+/// The same on a node with further settings.
+pub fn idle_with(
+    measure: &str,
+    settings: &[&str],
+    request: impl Fn(usize) -> Request,
+    channels: usize,
+    goal: Goal,
+    table: &mut Table,
+) -> Result<()> {
     let requests: Vec<Request> =
         (0..CONNECTIONS).map(|number| request(number % SHARED_CHANNELS)).collect();
     let redis = Redis::start(Cores::Any)?;
-    let mut node = Node::start(&redis, Cores::Any)?;
+    let mut node = Node::start_with(&redis, Cores::Any, settings)?;
     let empty = stable_pss(&node, None)?;
     let mut clients = Clients::connected(node.address, &requests)?;
     node.wait_subscribed(CONNECTIONS * channels, SHARED_CHANNELS * channels)?;

@@ -19,6 +19,7 @@ impl Length {
 }
 
 /// The goal of a value.
+#[derive(Clone, Copy)]
 pub enum Goal {
     AtLeast(f64),
     AtMost(f64),
