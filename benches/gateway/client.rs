@@ -110,6 +110,16 @@ impl Clients {
         }
     }
 
+    /// Discards what a node sends after a connection's start. Some of it arrived with the upgrade and was dropped, so it cannot
+    /// be counted: waits until no more arrives.
+    pub fn discard_until_quiet(&mut self) -> Result<()> {
+        let mut quiet_since = Instant::now();
+        while quiet_since.elapsed() < Duration::from_millis(100) {
+            self.turn(Duration::from_millis(10), |_, _| quiet_since = Instant::now())?;
+        }
+        Ok(())
+    }
+
     fn step(&mut self, wait: Duration, mut received: impl FnMut(usize, &[u8])) -> Result<()> {
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),

@@ -34,7 +34,7 @@ impl Contender {
         let prefix = format!("broker.prefix=bench-{}:", name.replace(' ', "-"));
         let settings = [&[prefix.as_str()], settings].concat();
         let mut node = Node::start_with(redis, Cores::Any, &settings)?;
-        let clients = match request {
+        let mut clients = match request {
             Request::Json => {
                 let mut sessions = json::sessions(node.address, SUBSCRIBERS)?;
                 json::subscribe(&mut sessions, |_| vec!["bench".into()])?;
@@ -47,6 +47,7 @@ impl Contender {
             _ => 1,
         };
         node.wait_subscribed(SUBSCRIBERS * channels, channels)?;
+        clients.discard_until_quiet()?;
         let publisher = json::sessions(node.address, 1)?;
         Ok(Self { name, node, clients, publisher, costs: Vec::new() })
     }

@@ -1,7 +1,7 @@
 //! The part of the json protocol that the measurements use.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -11,11 +11,7 @@ use crate::connection::Request;
 /// Connects `count` json sessions and discards their welcomes.
 pub fn sessions(to: SocketAddr, count: usize) -> Result<Clients> {
     let mut clients = Clients::connected(to, &vec![Request::Json; count])?;
-    // Some welcomes arrived with the upgrade and were dropped, so they cannot be counted: wait until no more arrive.
-    let mut quiet_since = Instant::now();
-    while quiet_since.elapsed() < Duration::from_millis(100) {
-        clients.turn(Duration::from_millis(10), |_, _| quiet_since = Instant::now())?;
-    }
+    clients.discard_until_quiet()?;
     Ok(clients)
 }
 
