@@ -18,16 +18,9 @@ import nacl from 'tweetnacl';
 import { Checks } from '../browser/lib/checks.mjs';
 import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
 import { until } from '../browser/lib/wait.mjs';
+import { APP, SETTINGS, server } from './application.mjs';
+import { balance } from './balancer.mjs';
 
-const APP = { appId: '1', key: 'app-key', secret: 'app-secret-of-twenty' };
-const SETTINGS = {
-  'pusher.apps': `[{ id = "${APP.appId}", key = "${APP.key}", secret = "${APP.secret}" }]`,
-  'presence.grace': '0s', 'presence.ttl': '3s', 'drain.delay': '0s', 'drain.period': '1s',
-};
-const MASTER_KEY = Buffer.alloc(32, 7).toString('base64');
-
-/** The server's library for a node: it signs, and sends requests. */
-const server = (port) => new Server({ ...APP, host: '127.0.0.1', port: String(port), useTLS: false, encryptionMasterKeyBase64: MASTER_KEY });
 const signer = server(1);
 
 let number = 0;
@@ -246,22 +239,6 @@ const checks = {
     await until('the client gives up', () => client.connection.state === 'disconnected');
   },
 };
-
-/** Forwards connections to the first node that runs. */
-async function balance(nodes) {
-  const sockets = new Set();
-  const balancer = net.createServer((inside) => {
-    const node = nodes.find((it) => it.isRunning);
-    const outside = net.connect(node.port, '127.0.0.1');
-    for (const [from, to] of [[inside, outside], [outside, inside]]) {
-      sockets.add(from);
-      from.on('error', () => to.destroy()).on('close', () => { to.destroy(); sockets.delete(from); });
-      from.pipe(to);
-    }
-  });
-  await new Promise((listening) => balancer.listen(0, '127.0.0.1', listening));
-  return { port: balancer.address().port, close: () => { balancer.close(); for (const socket of sockets) socket.destroy(); } };
-}
 
 const ofTwoNodes = {
   async 'a plain PUBLISH of a service reaches pusher-js'([, b], redis) {

@@ -25,9 +25,9 @@ export function findBrowser(name) {
 }
 
 export class Browser {
-  /** `name` is `chromium` or `firefox`. */
-  static async launch(name) {
-    const options = name === 'firefox' ? { browser: 'firefox' } : { args: CHROMIUM_FLAGS };
+  /** `name` is `chromium` or `firefox`; `flags` are further ones for Chromium. */
+  static async launch(name, flags = []) {
+    const options = name === 'firefox' ? { browser: 'firefox' } : { args: [...CHROMIUM_FLAGS, ...flags] };
     const browser = await puppeteer.launch({ executablePath: findBrowser(name), headless: true, timeout: 60_000, ...options });
     return new Browser(name, browser);
   }
