@@ -7,10 +7,8 @@
 // TIDEGATE selects another binary than target/debug/tidegate. Prints a line for each check; exits with 1 at the first failure.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import net from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import Echo from 'laravel-echo';
 import Server from 'pusher';
 import Pusher from 'pusher-js';
@@ -20,14 +18,12 @@ import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
 import { until } from '../browser/lib/wait.mjs';
 import { APP, SETTINGS, server } from './application.mjs';
 import { balance } from './balancer.mjs';
+import { PYTHON, output } from './python.mjs';
 
 const signer = server(1);
 
 let number = 0;
 const name = (kind) => `${kind}-${++number}`;
-
-const PYTHON = process.env.PYTHON || fileURLToPath(new URL('../../target/test-tools/venv/bin/python', import.meta.url));
-const output = async (program, args) => (await promisify(execFile)(program, args)).stdout;
 
 const clients = [];
 

@@ -115,10 +115,14 @@ export class Redis extends Service {
 
 /** A node with a public and an internal listener on ports of its own, which stay the same over restarts. */
 export class Node extends Service {
-  /** `settings` are arguments of `--set`: `{ 'drain.delay': '0s' }`. Without `redis`, the node has the memory broker. */
-  static async start(scratch, { name = 'node', redis = null, settings = {} } = {}) {
+  /**
+   * `config` is the path of a file of settings, and `settings` are arguments of `--set`: `{ 'drain.delay': '0s' }`. Without `redis`, the
+   * node has the memory broker.
+   */
+  static async start(scratch, { name = 'node', redis = null, config = null, settings = {} } = {}) {
     const node = new Node(scratch.file(`${name}.log`));
     node.name = name;
+    node.config = config;
     node.settings = { 'broker.url': redis ? redis.url : 'memory:', ...settings };
     [node.port, node.internalPort] = await Promise.all([freePort(), freePort()]);
     await node.run();
@@ -133,7 +137,8 @@ export class Node extends Service {
   /** Starts the process and waits until it listens; it may not be ready, for want of Redis. */
   async run() {
     const settings = { 'server.listen': `127.0.0.1:${this.port}`, 'internal.listen': `127.0.0.1:${this.internalPort}`, ...this.settings };
-    this.spawn(BINARY, Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]));
+    const config = this.config ? ['--config', this.config] : [];
+    this.spawn(BINARY, [...config, ...Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`])]);
     await until(`${this.name} listens`, () => {
       if (!this.isRunning) throw new Error(`${this.name} ended: ${this.logged().slice(-1000)}`);
       return this.#status('/healthz');
