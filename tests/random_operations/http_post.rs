@@ -6,11 +6,13 @@ use testkit::log::Position;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Publishes a body. Returns its position if the reply has one. Fails if the node did not accept it.
+/// Sends a request. Returns the position if the reply has one. Fails with the status and the body if the node did not
+/// accept it.
 pub async fn post(to: SocketAddr, path: &str, body: &str) -> Result<Option<Position>, String> {
     let reply = exchange(to, path, body).await.map_err(|error| error.to_string())?;
-    if !reply.starts_with("HTTP/1.1 202") {
-        return Err(reply.lines().next().unwrap_or_default().to_owned());
+    if !["HTTP/1.1 200", "HTTP/1.1 202"].iter().any(|status| reply.starts_with(status)) {
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap_or((&reply, ""));
+        return Err(format!("{} {body}", head.lines().next().unwrap_or_default()));
     }
     let position = reply.split_once("\"position\":\"").and_then(|(_, rest)| rest.split_once('"'));
     Ok(position.and_then(|(text, _)| Position::parse(text)))

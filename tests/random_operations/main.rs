@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `plan` | the plan of a run, generated from its seed |
 //! | `stage` `directory` | Redis and the nodes, the faults, and the nodes' addresses |
-//! | `client` `publisher` `http_post` | subscribers and publishers |
+//! | `client` `publisher` `worker` `http_post` | subscribers, publishers, and workers of runs |
 //! | `record` | the journals while they are written |
 //! | `scenario` | one run |
 //! | `shrink` | finds the parts of a plan that a finding needs |
@@ -25,6 +25,7 @@ mod report;
 mod scenario;
 mod shrink;
 mod stage;
+mod worker;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;

@@ -4,7 +4,8 @@
 //! parts are left out. This allows to reduce a plan with a finding: `OPS` keeps the first parts, `WITHOUT`
 //! leaves some out.
 
-use std::fmt;
+mod display;
+
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -44,6 +45,7 @@ pub struct Part {
 #[derive(Clone, Debug)]
 pub enum PartKind {
     Publisher(Publisher),
+    Worker(Worker),
     Client(Client),
     Fault { at: Duration, fault: Fault },
 }
@@ -60,6 +62,20 @@ pub struct Publisher {
     pub keyed: bool,
     /// Whether some of its publications are larger than a connection's queue may be.
     pub large: bool,
+}
+
+/// A publisher of a run that also renews its lease, and ends it.
+#[derive(Clone, Copy, Debug)]
+pub struct Worker {
+    pub publisher: Publisher,
+    /// By functions in Redis, or by the internal API.
+    pub calls_redis: bool,
+    /// When it ends the run.
+    pub ends_at: Duration,
+    /// Its last publication and the end are one call.
+    pub has_last: bool,
+    /// It only stops then, as a crashed worker does.
+    pub dies: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +156,7 @@ impl Plan {
         let mut generator =
             Generator { channels: channels::all(), broker, nodes, time, forges_headers, random };
         let mut all = generator.publishers();
+        all.extend(generator.workers());
         all.extend(generator.clients());
         all.extend(generator.faults());
         let part = |(number, kind)| Part { number, seed: generator.random.random(), kind };
@@ -157,6 +174,13 @@ impl Plan {
     pub fn publishers(&self) -> impl Iterator<Item = (&Part, &Publisher)> {
         self.parts.iter().filter_map(|part| match &part.kind {
             PartKind::Publisher(publisher) => Some((part, publisher)),
+            _ => None,
+        })
+    }
+
+    pub fn workers(&self) -> impl Iterator<Item = (&Part, &Worker)> {
+        self.parts.iter().filter_map(|part| match &part.kind {
+            PartKind::Worker(worker) => Some((part, worker)),
             _ => None,
         })
     }
@@ -197,7 +221,11 @@ impl Generator {
     fn publishers(&mut self) -> Vec<PartKind> {
         let mut all = Vec::new();
         for channel in 0..self.channels.len() {
-            let count = self.random.random_range(1..=3);
+            let count = match self.channels[channel].kind {
+                HistoryKind::Run => self.random.random_range(0..=1),
+                HistoryKind::Leased => 0,
+                _ => self.random.random_range(1..=3),
+            };
             for _ in 0..count {
                 all.push(PartKind::Publisher(self.publisher(channel)));
             }
@@ -205,9 +233,33 @@ impl Generator {
         all
     }
 
+    /// Two workers of some runs: one of the ends is refused.
+    fn workers(&mut self) -> Vec<PartKind> {
+        let runs = (0..self.channels.len()).filter(|it| self.channels[*it].kind.is_run());
+        let mut all = Vec::new();
+        for channel in runs.collect::<Vec<_>>() {
+            let is_leased = self.channels[channel].kind == HistoryKind::Leased;
+            let count = if is_leased { 1 } else { self.random.random_range(1..=2) };
+            for _ in 0..count {
+                let worker = Worker {
+                    publisher: Publisher { large: false, ..self.publisher(channel) },
+                    calls_redis: self.broker != Broker::Memory && self.random.random_bool(0.5),
+                    ends_at: self.time.mul_f64(self.random.random_range(0.1..0.95)),
+                    has_last: self.random.random_bool(0.5),
+                    dies: self.random.random_bool(if is_leased { 0.6 } else { 0.1 }),
+                };
+                all.push(PartKind::Worker(worker));
+            }
+        }
+        all
+    }
+
     fn publisher(&mut self, channel: ChannelNumber) -> Publisher {
+        let is_run = self.channels[channel].kind.is_run();
         let paths: &[PublishPath] = match self.broker {
             Broker::Memory => &[PublishPath::Json, PublishPath::Api],
+            // What is relayed is no part of a run.
+            _ if is_run => &[PublishPath::Json, PublishPath::Api, PublishPath::Function],
             _ => &[
                 PublishPath::Json,
                 PublishPath::Json,
@@ -278,7 +330,12 @@ impl Generator {
             Role::PublishingSubscriber => 2,
             Role::Plain { .. } | Role::EventStream { several: false } => 1,
         };
-        let all: Vec<ChannelNumber> = (0..self.channels.len()).collect();
+        // Where it publishes, a client stays subscribed for the whole plan.
+        let publishes = role == Role::PublishingSubscriber;
+        let fits = |it: &ChannelNumber| {
+            !self.channels[*it].kind.is_run() || !matches!(role, Role::Plain { .. }) && !publishes
+        };
+        let all: Vec<ChannelNumber> = (0..self.channels.len()).filter(fits).collect();
         all.choose_multiple(&mut self.random, count).copied().collect()
     }
 
@@ -321,41 +378,5 @@ impl Generator {
 
     fn millis(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(self.random.random_range(least..=most))
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(
-            f,
-            "seed {}: {:?}, {} nodes, {:?}",
-            self.seed, self.broker, self.nodes, self.time
-        )?;
-        let channels = channels::all();
-        self.parts.iter().try_for_each(|part| {
-            write!(f, "  {:>3} ", part.number)?;
-            match &part.kind {
-                PartKind::Publisher(it) => writeln!(
-                    f,
-                    "publisher on {} by {:?} every {:?}{}{}",
-                    channels[it.channel].name,
-                    it.path,
-                    it.pause,
-                    it.burst.map_or(String::new(), |burst| format!(", in bursts of {burst}")),
-                    match (it.keyed, it.large) {
-                        (false, false) => "",
-                        (true, false) => ", with keys",
-                        (false, true) => ", some large",
-                        (true, true) => ", with keys, some large",
-                    },
-                ),
-                PartKind::Client(it) => {
-                    let names: Vec<&str> =
-                        it.channels.iter().map(|number| channels[*number].name.as_str()).collect();
-                    writeln!(f, "client {:?} on {}", it.role, names.join(" "))
-                }
-                PartKind::Fault { at, fault } => writeln!(f, "at {at:?}: {fault:?}"),
-            }
-        })
     }
 }

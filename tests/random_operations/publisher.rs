@@ -21,7 +21,7 @@ use crate::http_post::post;
 use crate::record::PublisherRecord;
 
 /// The longest wait for a reply: longer than a node takes to reply `unavailable`.
-const REPLY_TIME_MAX: Duration = Duration::from_secs(4);
+pub const REPLY_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// The most attempts for one publication.
 const ATTEMPTS_MAX: u32 = 4;
@@ -45,6 +45,13 @@ pub struct Publisher {
     pub random: StdRng,
     pub socket: Option<Socket>,
     pub connection: Option<MultiplexedConnection>,
+    /// The channel was a run, and has ended.
+    pub has_ended: bool,
+}
+
+/// Whether the error of any publish path says that the run has ended.
+pub fn says_ended(error: &str) -> bool {
+    error.starts_with("ended") || error.starts_with("HTTP/1.1 409") || error.contains("ENDED")
 }
 
 impl Publisher {
@@ -70,6 +77,7 @@ impl Publisher {
             random: StdRng::seed_from_u64(seed),
             socket: None,
             connection: None,
+            has_ended: false,
         }
     }
 
@@ -89,6 +97,9 @@ impl Publisher {
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             self.publish().await;
+            if self.has_ended {
+                return;
+            }
             remaining = remaining.map(|it| it - 1);
         }
     }
@@ -110,6 +121,15 @@ impl Publisher {
                 Ok(reply) => reply,
                 Err(_) => Err("no reply".to_owned()),
             };
+            if reply.as_ref().is_err_and(|error| says_ended(error)) {
+                self.has_ended = true;
+                // An earlier attempt may have been published before the end.
+                let is_only = attempts == 1;
+                let outcome =
+                    if is_only { PublishOutcome::Refused } else { PublishOutcome::Unknown };
+                self.record.end(number, outcome);
+                return (number, false);
+            }
             if let Ok(position) = reply {
                 self.record.end(number, PublishOutcome::Accepted(position));
                 // The idempotency key prevents a second delivery.
@@ -174,7 +194,11 @@ impl Publisher {
                 self.socket = Some(socket);
                 return match push.kind.as_ref() {
                     "published" => Ok(push.position),
-                    _ => Err(push.message.unwrap_or_default().into_owned()),
+                    _ => Err(format!(
+                        "{}: {}",
+                        push.code.unwrap_or_default(),
+                        push.message.unwrap_or_default()
+                    )),
                 };
             }
         }
@@ -230,7 +254,7 @@ impl Publisher {
         format!(r#"{{"user":"admin","pos":"{epoch}-{}","prev":"{previous}"}}"#, seq + 1)
     }
 
-    async fn query(&mut self, command: &Cmd) -> RedisResult<Value> {
+    pub async fn query(&mut self, command: &Cmd) -> RedisResult<Value> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {

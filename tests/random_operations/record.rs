@@ -7,6 +7,7 @@ use std::time::Instant;
 use testkit::audit::channels::ChannelNumber;
 use testkit::audit::journal::{
     ClientJournal, Entry, JournalPublication, PublishOutcome, PublishPath, PublisherJournal,
+    RunCallJournal,
 };
 use testkit::log::PublisherNumber;
 
@@ -18,6 +19,8 @@ pub struct ClientRecord {
     pub subscribed: HashSet<ChannelNumber>,
     /// The highest number that was received from each publisher.
     pub newest: HashMap<PublisherNumber, u64>,
+    /// The runs of whose end the current subscriptions know.
+    pub ended: HashSet<ChannelNumber>,
 }
 
 impl ClientRecord {
@@ -28,7 +31,14 @@ impl ClientRecord {
                 *newest = (*newest).max(name.1);
             }
             Entry::Subscribed { channel, .. } => {
-                self.subscribed.insert(*channel);
+                let is_new = self.subscribed.insert(*channel);
+                self.ended.retain(|ended| !is_new || ended != channel);
+            }
+            Entry::Ended { channel, .. } => {
+                self.ended.insert(*channel);
+            }
+            Entry::Gap { channel, .. } => {
+                self.ended.remove(channel);
             }
             Entry::OpenedPlain(plain) => {
                 self.subscribed.insert(plain.channel);
@@ -42,6 +52,9 @@ impl ClientRecord {
         self.journal.entries.push((Instant::now(), entry));
     }
 }
+
+/// The calls about runs while they are written.
+pub type CallRecord = Arc<Mutex<Vec<RunCallJournal>>>;
 
 /// A publisher's journal while it is written.
 #[derive(Clone)]

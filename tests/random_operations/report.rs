@@ -6,7 +6,7 @@ use testkit::finding::render;
 /// The most findings of one kind that are shown in full for each run.
 const SHOWN_MAX: usize = 2;
 
-const VIOLATIONS: [Violation; 11] = [
+const VIOLATIONS: [Violation; 12] = [
     Violation::Loss,
     Violation::FalseRecovery,
     Violation::Twice,
@@ -16,6 +16,7 @@ const VIOLATIONS: [Violation; 11] = [
     Violation::Behind,
     Violation::Slow,
     Violation::NeedlessGap,
+    Violation::End,
     Violation::Breach,
     Violation::Unsettled,
 ];
@@ -23,8 +24,13 @@ const VIOLATIONS: [Violation; 11] = [
 /// One line: the seed, and the number of operations and of findings.
 pub fn line(seed: u64, report: &AuditReport) -> String {
     let mut text = format!(
-        "seed {seed:>10}  published {:>5}  delivered {:>6}  subscriptions {:>5}  resumed {:>4}  gaps {:>4} ",
-        report.published, report.deliveries, report.subscriptions, report.resumed, report.gaps
+        "seed {seed:>10}  published {:>5}  delivered {:>6}  subscriptions {:>5}  resumed {:>4}  gaps {:>4}  ends {:>4} ",
+        report.published,
+        report.deliveries,
+        report.subscriptions,
+        report.resumed,
+        report.gaps,
+        report.ends
     );
     for kind in VIOLATIONS {
         let count = report.count(kind);

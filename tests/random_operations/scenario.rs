@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use testkit::audit::channels::{self, AuditChannel, ChannelNumber};
+use testkit::audit::channels::{self, AuditChannel, ChannelNumber, HistoryKind};
 use testkit::audit::journal::{ClientJournal, PublishPath, PublisherJournal};
 use testkit::audit::{AuditFinding, AuditReport, AuditRun, Violation, audit};
 use testkit::wait_until;
@@ -17,14 +17,18 @@ use tokio::task::JoinSet;
 use crate::client::{Client, PublisherSlot};
 use crate::plan::{Broker, PartKind, Plan, Role};
 use crate::publisher::Publisher;
-use crate::record::{ClientRecord, PublisherRecord};
+use crate::record::{CallRecord, ClientRecord, PublisherRecord};
 use crate::stage::Stage;
+use crate::worker::{CallOutcome, Worker};
 
 /// The longest that clients may take to be subscribed again after all faults are removed.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// The longest wait for every client to receive a final publication, before another one is sent.
 const FINAL_ROUND_TIME_MAX: Duration = Duration::from_millis(1500);
+
+/// How many rounds a run with a short lease has to end by itself.
+const LEASE_ROUNDS: u32 = 3;
 
 /// The most final publications of a channel. A client may be disconnected during one of them.
 const FINAL_ROUNDS_MAX: u32 = 8;
@@ -40,8 +44,11 @@ struct Participants {
     names: Vec<String>,
     /// The channels of the clients, in the same order.
     assigned: Vec<Vec<ChannelNumber>>,
-    /// One publisher for each channel; it publishes after all others have ended.
-    final_publishers: Vec<Publisher>,
+    /// One publisher for each channel that is no run; it publishes after all others have ended.
+    final_publishers: Vec<(ChannelNumber, Publisher)>,
+    /// One worker for each run; it ends the run after all others have ended.
+    final_workers: Vec<Worker>,
+    calls: CallRecord,
     publishers: JoinSet<()>,
     clients: JoinSet<()>,
     stop: watch::Sender<bool>,
@@ -62,10 +69,12 @@ pub async fn run_plan(plan: &Plan) -> Outcome {
     let unsettled = participants.settle(plan).await;
     let settled_at = Instant::now();
     let (ledgers, journals) = participants.close(unsettled.is_empty());
+    let calls = participants.calls.lock().expect("no panic while the lock is held").clone();
     let run = AuditRun {
         channels: &participants.channels,
         ledgers: &ledgers,
         journals: &journals,
+        calls: &calls,
         started,
         data_lost: plan.loses_data(),
         interrupted: plan.interrupts(),
@@ -100,6 +109,8 @@ impl Participants {
             names: Vec::new(),
             assigned: Vec::new(),
             final_publishers: Vec::new(),
+            final_workers: Vec::new(),
+            calls: CallRecord::default(),
             publishers: JoinSet::new(),
             clients: JoinSet::new(),
             stop,
@@ -109,6 +120,10 @@ impl Participants {
         for (part, publisher) in plan.publishers() {
             let publisher = participants.publisher(publisher, part.seed, stage);
             participants.publishers.spawn(publisher.run(stop_receiver.clone()));
+        }
+        for (part, worker) in plan.workers() {
+            let worker = participants.worker(worker, part.seed, stage);
+            participants.publishers.spawn(worker.run(stop_receiver.clone()));
         }
         for (part, client) in plan.clients() {
             let number = participants.client_records.len();
@@ -150,8 +165,20 @@ impl Participants {
                 keyed: true,
                 large: false,
             };
+            if participants.channels[channel].kind.is_run() {
+                let last = crate::plan::Worker {
+                    publisher: last,
+                    calls_redis: plan.broker != Broker::Memory,
+                    ends_at: Duration::ZERO,
+                    has_last: true,
+                    dies: false,
+                };
+                let last = participants.worker(&last, plan.seed, stage);
+                participants.final_workers.push(last);
+                continue;
+            }
             let last = participants.publisher(&last, plan.seed, stage);
-            participants.final_publishers.push(last);
+            participants.final_publishers.push((channel, last));
         }
         participants
     }
@@ -164,13 +191,40 @@ impl Participants {
         Publisher::new(self.publisher_records.len() - 1, (plan, seed), name, environment, record)
     }
 
+    fn worker(&mut self, plan: &crate::plan::Worker, seed: u64, stage: &Stage) -> Worker {
+        let publisher = self.publisher(&plan.publisher, seed, stage);
+        let (channel, calls) = (plan.publisher.channel, self.calls.clone());
+        Worker { publisher, channel, plan: *plan, calls }
+    }
+
+    /// Ends the runs that have not ended. Those with a short lease only in later rounds: their lease ends them, unless
+    /// Redis has lost them. Returns the failures.
+    async fn end_runs(&mut self, round: u32) -> Vec<String> {
+        let mut failures = Vec::new();
+        for worker in &mut self.final_workers {
+            let audited = &self.channels[worker.channel];
+            if audited.kind == HistoryKind::Leased && round < LEASE_ROUNDS {
+                continue;
+            }
+            let mut outcome = worker.end().await;
+            if outcome == CallOutcome::NoRun {
+                worker.publisher.publish().await;
+                outcome = worker.end().await;
+            }
+            if !matches!(outcome, CallOutcome::Accepted(_) | CallOutcome::Ended) {
+                failures.push(format!("{} did not end: {outcome:?}", audited.name));
+            }
+        }
+        failures
+    }
+
     /// Stops publishing, and waits until every client has received everything. Returns the failures.
     async fn settle(&mut self, plan: &Plan) -> Vec<String> {
         self.settle.send_replace(true);
         self.stop.send_replace(true);
         while self.publishers.join_next().await.is_some() {}
         let mut newest: HashMap<ChannelNumber, (usize, u64)> = HashMap::new();
-        for _ in 0..FINAL_ROUNDS_MAX {
+        for round in 0..FINAL_ROUNDS_MAX {
             if !wait_until(SETTLE_TIME_MAX, || self.unsubscribed().is_empty()).await {
                 return self
                     .unsubscribed()
@@ -178,16 +232,20 @@ impl Participants {
                     .map(|it| format!("{it} did not subscribe again"))
                     .collect();
             }
-            for (channel, publisher) in self.final_publishers.iter_mut().enumerate() {
+            let failures = self.end_runs(round).await;
+            if !failures.is_empty() {
+                return failures;
+            }
+            for (channel, publisher) in &mut self.final_publishers {
                 let (number, accepted) = publisher.publish().await;
                 if !accepted {
-                    let name = &self.channels[channel].name;
+                    let name = &self.channels[*channel].name;
                     return vec![format!(
                         "no publication on {name} was accepted (seed {})",
                         plan.seed
                     )];
                 }
-                newest.insert(channel, (publisher.number, number));
+                newest.insert(*channel, (publisher.number, number));
             }
             if wait_until(FINAL_ROUND_TIME_MAX, || self.behind(&newest).is_empty()).await {
                 return Vec::new();
@@ -205,7 +263,9 @@ impl Participants {
     /// The clients that have not received the newest publications, with the channels.
     fn behind(&self, newest: &HashMap<ChannelNumber, (usize, u64)>) -> Vec<String> {
         self.unsatisfied(|record, channel| {
-            let (publisher, number) = newest[&channel];
+            let Some((publisher, number)) = newest.get(&channel).copied() else {
+                return record.ended.contains(&channel);
+            };
             record.newest.get(&publisher).is_some_and(|it| *it >= number)
         })
     }

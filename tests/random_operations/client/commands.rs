@@ -5,7 +5,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use serde_json::{Map, Value, json};
 use testkit::audit::channels::ChannelNumber;
-use testkit::audit::journal::Entry;
+use testkit::audit::journal::{Entry, FIRST};
 use testkit::log::Position;
 use testkit::server_message::Payload;
 use tokio::time::timeout;
@@ -14,6 +14,11 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::{Client, Pending, SILENCE_MAX};
 use crate::directory::Socket;
 use crate::plan::Role;
+
+/// A position as a command has it.
+fn written(since: Position) -> Value {
+    if since == FIRST { "first".into() } else { since.to_string().into() }
+}
 
 impl Client {
     /// Unsubscribes from a channel, subscribes to it, or both.
@@ -53,7 +58,7 @@ impl Client {
             let since = self.since(channel);
             self.record_subscribe(channel, since, true);
             let name = self.channels[channel].name.clone();
-            list.insert(name, since.map_or(Value::Null, |it| it.to_string().into()));
+            list.insert(name, since.map_or(Value::Null, written));
         }
         let command = json!({"type": "subscribe", "id": self.id, "channels": list});
         self.send_command(socket, command.to_string()).await
@@ -70,7 +75,7 @@ impl Client {
         let mut command = json!({"type": "subscribe", "id": self.id});
         command["channel"] = self.channels[channel].name.clone().into();
         if let Some(since) = since {
-            command["since"] = since.to_string().into();
+            command["since"] = written(since);
         }
         if !self.echo {
             command["echo"] = false.into();
@@ -152,7 +157,10 @@ impl Client {
     /// The position to resume from: mostly the last one, as a well-behaved client sends it.
     fn since(&mut self, channel: ChannelNumber) -> Option<Position> {
         let state = &self.states[&channel];
-        let last = state.last?;
+        let Some(last) = state.last else {
+            let is_run = self.channels[channel].kind.is_run();
+            return (is_run && self.random.random_bool(0.6)).then_some(FIRST);
+        };
         if *self.settle.borrow() || !matches!(self.role, Role::Resumer | Role::Toggler) {
             return Some(last);
         }

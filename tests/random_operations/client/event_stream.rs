@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use testkit::audit::channels::ChannelNumber;
-use testkit::audit::journal::{Entry, PublicationId};
+use testkit::audit::journal::{Entry, FIRST, PublicationId};
 use testkit::log::Position;
 use testkit::server_message::{Payload, ServerMessage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -123,7 +123,12 @@ impl Client {
 
     /// Writes that the client subscribes from the positions in the id.
     fn begin(&mut self, several: bool, last_id: Option<&str>) -> Stream {
-        let position = |number: &ChannelNumber| self.position_in(last_id?, several, *number);
+        // A stream of one run begins with its first publication.
+        let is_run = |number: &ChannelNumber| !several && self.channels[*number].kind.is_run();
+        let position = |number: &ChannelNumber| match last_id {
+            Some(last_id) => self.position_in(last_id, several, *number),
+            None => is_run(number).then_some(FIRST),
+        };
         let since: Vec<_> =
             self.assigned.iter().map(|number| (*number, position(number))).collect();
         for (number, since) in &since {
@@ -215,6 +220,9 @@ impl Client {
                 self.write(Entry::Publication { channel, name, position });
             }
         }
+        if event.name == "ended" {
+            return self.on_ended(stream, event, named, message);
+        }
         if is_gap {
             let Some(channel) = named else {
                 return self.write(Entry::Unexpected(event.data.clone()));
@@ -247,6 +255,28 @@ impl Client {
             self.begins(stream, channel, None, true);
             self.write(Entry::Publication { channel, name, position });
         }
+    }
+
+    fn on_ended(
+        &self,
+        stream: &mut Stream,
+        event: &Event,
+        channel: Option<ChannelNumber>,
+        message: Option<ServerMessage<'_>>,
+    ) {
+        let (Some(channel), Some(message)) = (channel, message) else {
+            return self.write(Entry::Unexpected(event.data.clone()));
+        };
+        self.begins(stream, channel, stream.before_early(channel).or(message.position), true);
+        let early = std::mem::take(&mut stream.early);
+        for (of, name, position) in early {
+            match of == channel {
+                true => self.write(Entry::Publication { channel, name, position }),
+                false => stream.early.push((of, name, position)),
+            }
+        }
+        let reason = message.reason.unwrap_or_default().into_owned();
+        self.write(Entry::Ended { channel, reason, position: message.position });
     }
 
     /// Writes where a channel begins, once. `position`: where it begins if it does not resume.

@@ -3,7 +3,7 @@
 use rand::Rng;
 use serde_json::Value;
 use testkit::audit::channels::ChannelNumber;
-use testkit::audit::journal::{Entry, HistoryReply, PublicationId, PublishOutcome};
+use testkit::audit::journal::{Entry, FIRST, HistoryReply, PublicationId, PublishOutcome};
 use testkit::log::Position;
 use testkit::server_message::ServerMessage;
 
@@ -45,6 +45,14 @@ impl Client {
                 let reason = push.reason.unwrap_or_default().into_owned();
                 self.write(Entry::Gap { channel, reason });
             }
+            ("ended", Some(channel)) => {
+                // Some clients resume from the end, and some from the last publication.
+                if let Some(position) = push.position.filter(|_| self.random.random_bool(0.5)) {
+                    self.advance(channel, position);
+                }
+                let reason = push.reason.unwrap_or_default().into_owned();
+                self.write(Entry::Ended { channel, reason, position: push.position });
+            }
             ("published", _) => {
                 let number = push.id.and_then(|id| pending.remove(&id));
                 match (number, &self.publisher) {
@@ -71,7 +79,7 @@ impl Client {
         let index = state.pending_subscribes.iter().position(|(sent, _)| Some(*sent) == id);
         let since = index.and_then(|index| state.pending_subscribes.remove(index).1);
         match (recovered, since) {
-            (Some(true), since) => state.last = since,
+            (Some(true), since) => state.last = since.filter(|since| *since != FIRST),
             // The reply to a repeated subscription sets the position only if the client had none.
             (None, None) if state.last.is_some() => {}
             _ => state.last = position,
@@ -130,5 +138,6 @@ fn excerpt(text: &str, channel: ChannelNumber, since: Option<Position>) -> Optio
         publications: publications.collect::<Option<_>>()?,
         position: position(&reply),
         recovered: reply["recovered"].as_bool(),
+        ended: reply["ended"].as_str().map(str::to_owned),
     })
 }

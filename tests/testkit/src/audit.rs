@@ -10,6 +10,7 @@ mod history;
 pub mod journal;
 mod missing;
 mod reader;
+mod run_end;
 mod slow;
 mod subscription;
 mod table;
@@ -21,7 +22,9 @@ use std::time::Instant;
 
 use crate::finding::{self, is_unexpected_close, unexpected_entries};
 use channels::AuditChannel;
-use journal::{ClientJournal, Entry, JournalPublication, PublishOutcome, PublisherJournal};
+use journal::{
+    ClientJournal, Entry, JournalPublication, PublishOutcome, PublisherJournal, RunCallJournal,
+};
 use reader::ChannelAudit;
 use table::PositionTable;
 
@@ -31,6 +34,8 @@ pub struct AuditRun<'a> {
     /// By publisher.
     pub ledgers: &'a [PublisherJournal],
     pub journals: &'a [ClientJournal],
+    /// The calls about runs.
+    pub calls: &'a [RunCallJournal],
     /// Times in reports are relative to this.
     pub started: Instant,
     /// Redis, or the node with the memory broker, lost all its data at least once.
@@ -64,6 +69,8 @@ pub enum Violation {
     Slow,
     /// A gap was reported although nothing can be missing.
     NeedlessGap,
+    /// The end of a run did not arrive, came twice or with a wrong reason, or was followed by something.
+    End,
     /// Any other violation of the protocol.
     Breach,
     /// The run did not settle: a client did not recover.
@@ -81,6 +88,8 @@ pub struct AuditReport {
     pub subscriptions: usize,
     pub resumed: usize,
     pub gaps: usize,
+    /// Ends of runs that clients received.
+    pub ends: usize,
 }
 
 impl AuditReport {
@@ -95,6 +104,7 @@ pub fn audit(run: &AuditRun) -> AuditReport {
     let taken = |it: &&JournalPublication| matches!(it.outcome, PublishOutcome::Accepted(_));
     let publications = run.ledgers.iter().flat_map(|ledger| &ledger.publications);
     report.published = publications.filter(taken).count();
+    run_end::check_ends(run, &table, &mut report);
     for (client, journal) in run.journals.iter().enumerate() {
         let line = |when, entry: &Entry| run.line(when, entry);
         let written = (journal.client.as_str(), journal.entries.as_slice());

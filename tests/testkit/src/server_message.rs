@@ -20,6 +20,8 @@ pub struct ServerMessage<'a> {
     #[serde(borrow)]
     pub reason: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    pub code: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     pub message: Option<Cow<'a, str>>,
     pub temporary: Option<bool>,
     /// Of `reconnect`.

@@ -20,12 +20,25 @@ pub enum HistoryKind {
     Deleted,
     /// A history that configuration reloads enable, disable and resize.
     Toggled,
+    /// A run, which ends when one of its workers ends it.
+    Run,
+    /// A run with a lease of a second, which may also end because its worker was too late.
+    Leased,
 }
 
 impl HistoryKind {
     /// Whether its rule always keeps history.
     pub fn keeps_history(self) -> bool {
         !matches!(self, Self::Plain | Self::Toggled)
+    }
+
+    /// Whether nothing is missing in its history unless Redis loses its data.
+    pub fn keeps_everything(self) -> bool {
+        self == Self::Long || self.is_run()
+    }
+
+    pub fn is_run(self) -> bool {
+        matches!(self, Self::Run | Self::Leased)
     }
 }
 
@@ -48,6 +61,10 @@ pub fn all() -> Vec<AuditChannel> {
         ("d:1", HistoryKind::Deleted),
         ("t:1", HistoryKind::Toggled),
         ("t:2", HistoryKind::Toggled),
+        ("r:1", HistoryKind::Run),
+        ("r:2", HistoryKind::Run),
+        ("r:3", HistoryKind::Run),
+        ("l:1", HistoryKind::Leased),
     ];
     kinds.map(|(name, kind)| AuditChannel { name: name.to_owned(), kind }).to_vec()
 }
@@ -66,7 +83,7 @@ pub fn settings(variant: usize) -> String {
     let mut text = format!(
         "[drain]\ndelay = \"100ms\"\nperiod = \"500ms\"\n[session]\nqueue_bytes_max = \"{QUEUE_BYTES_MAX}B\"\n"
     );
-    let mut rule = |pattern: &str, history: Option<(usize, &str)>| {
+    let mut rule = |pattern: &str, history: Option<(usize, &str)>, lease: Option<&str>| {
         let _ = write!(
             text,
             "[[rules]]\npattern = \"{pattern}\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n"
@@ -74,12 +91,17 @@ pub fn settings(variant: usize) -> String {
         if let Some((size, age)) = history {
             let _ = writeln!(text, "history = {{ size = {size}, age = \"{age}\" }}");
         }
+        if let Some(lease) = lease {
+            let _ = writeln!(text, "run = {{ lease = \"{lease}\" }}");
+        }
     };
-    rule("n:*", None);
-    rule("h:*", Some((20_000, "10m")));
-    rule("s:*", Some((10, "10m")));
-    rule("e:*", Some((1000, "1s")));
-    rule("d:*", Some((5000, "10m")));
-    rule("t:*", TOGGLED[variant].map(|size| (size, "10m")));
+    rule("n:*", None, None);
+    rule("h:*", Some((20_000, "10m")), None);
+    rule("s:*", Some((10, "10m")), None);
+    rule("e:*", Some((1000, "1s")), None);
+    rule("d:*", Some((5000, "10m")), None);
+    rule("t:*", TOGGLED[variant].map(|size| (size, "10m")), None);
+    rule("r:*", Some((20_000, "10m")), Some("10m"));
+    rule("l:*", Some((20_000, "10m")), Some("1s"));
     text
 }

@@ -2,7 +2,6 @@
 
 use super::Violation;
 use super::reader::ChannelAudit;
-use crate::audit::channels;
 use crate::audit::journal::{JournalPublication, PublicationId, PublishOutcome, PublishPath};
 use crate::log::Position;
 
@@ -31,6 +30,14 @@ impl ChannelAudit<'_> {
                 format!("received {shown} without a subscription"),
             );
         };
+        if subscription.has_ended {
+            let what = format!("received {shown} after the end of the run");
+            self.report(Violation::End, at, 1, what);
+        }
+        if publication.outcome == PublishOutcome::Refused {
+            self.report(Violation::Breach, at, 1, format!("received {shown}, which was refused"));
+        }
+        let Some(subscription) = &self.subscription else { return };
         let ledger = &self.run.ledgers[name.0];
         let appended = self.kind().keeps_history() && ledger.path.appends();
         if appended && told.is_none() && !subscription.plain && !subscription.has_gap {
@@ -76,7 +83,7 @@ impl ChannelAudit<'_> {
         let Some(before) = self.received.insert(name, position) else { return true };
         // A repeated publication may arrive again if no history has its idempotency key. Only services keep
         // their key across connections.
-        let is_known = self.kind() == channels::HistoryKind::Long
+        let is_known = self.kind().keeps_everything()
             && self.run.ledgers[name.0].path == PublishPath::Function
             && !self.run.data_lost;
         let same_place = before.is_some() && before == position;

@@ -2,7 +2,6 @@
 
 use super::Violation;
 use super::reader::ChannelAudit;
-use crate::audit::channels;
 use crate::audit::journal::HistoryReply;
 
 impl ChannelAudit<'_> {
@@ -40,6 +39,7 @@ impl ChannelAudit<'_> {
                 "history contains publications after its position".to_owned(),
             );
         }
+        self.check_history_end(at, excerpt);
         let Some(since) = excerpt.since else { return };
         if places.first().is_some_and(|first| *first <= since) {
             self.report(
@@ -60,7 +60,7 @@ impl ChannelAudit<'_> {
             }
             return;
         }
-        let needless = self.kind() == channels::HistoryKind::Long && !self.run.data_lost;
+        let needless = self.kind().keeps_everything() && !self.run.data_lost;
         if needless && self.was_told(since) {
             let what =
                 format!("history has recovered: false since {since}, but Redis kept everything");

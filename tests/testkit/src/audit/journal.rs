@@ -9,6 +9,9 @@ use crate::log::{Position, PublisherNumber};
 /// A publication by its publisher and number. Numbers start at 1 and have no gaps.
 pub type PublicationId = (PublisherNumber, u64);
 
+/// The position of a client that wants everything from the first publication on.
+pub const FIRST: Position = Position { epoch: 0, seq: 0 };
+
 /// How a publisher sends its publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishPath {
@@ -42,6 +45,26 @@ pub enum PublishOutcome {
     Unknown,
     /// Redis or the node accepted it and replied, with this position.
     Accepted(Option<Position>),
+    /// The run had ended, and the only attempt was refused.
+    Refused,
+}
+
+/// A call about a run, other than a publication.
+#[derive(Clone, Debug)]
+pub struct RunCallJournal {
+    pub channel: ChannelNumber,
+    pub call: RunCall,
+    pub started: Instant,
+    pub ended: Instant,
+    /// With the position of the end.
+    pub outcome: PublishOutcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunCall {
+    /// With the reason.
+    End(String),
+    Renew,
 }
 
 /// All publications of one publisher on one channel.
@@ -120,6 +143,12 @@ pub enum Entry {
         channel: ChannelNumber,
         reason: String,
     },
+    /// The end of a run.
+    Ended {
+        channel: ChannelNumber,
+        reason: String,
+        position: Option<Position>,
+    },
     /// An `error` about a channel.
     Refused {
         id: Option<u64>,
@@ -144,6 +173,8 @@ pub struct HistoryReply {
     pub publications: Vec<(Position, PublicationId)>,
     pub position: Option<Position>,
     pub recovered: Option<bool>,
+    /// It extends to the end of a run, with this reason.
+    pub ended: Option<String>,
 }
 
 /// How a plain connection was opened.
@@ -169,6 +200,7 @@ impl Entry {
             | Self::Unsubscribed { channel, .. }
             | Self::Publication { channel, .. }
             | Self::Gap { channel, .. }
+            | Self::Ended { channel, .. }
             | Self::Refused { channel, .. } => Some(*channel),
             Self::OpenedPlain(plain) => Some(plain.channel),
             Self::History(excerpt) => Some(excerpt.channel),
@@ -216,6 +248,9 @@ impl Entry {
                 told(it.recovered),
             ),
             Self::Gap { reason, .. } => format!("{at:9.4} {name} gap: {reason}"),
+            Self::Ended { reason, position, .. } => {
+                format!("{at:9.4} {name} ended at {}: {reason}", shown(*position))
+            }
             Self::Refused { id, why, .. } => {
                 format!("{at:9.4} {name} refused {}: {why}", number(*id))
             }

@@ -7,7 +7,7 @@ use super::subscription::Subscription;
 use super::table::PositionTable;
 use super::{AuditReport, AuditRun, Violation};
 use crate::audit::channels::{self, ChannelNumber};
-use crate::audit::journal::{ClientJournal, Entry, Plain, PublicationId};
+use crate::audit::journal::{ClientJournal, Entry, FIRST, Plain, PublicationId};
 use crate::log::{Position, PublisherNumber};
 
 /// Reads one journal from start to end.
@@ -87,6 +87,7 @@ impl<'a> ChannelAudit<'a> {
                 self.subscription = None;
             }
             Entry::Gap { .. } => self.gap(at, when),
+            Entry::Ended { position, .. } => self.ended(at, *position),
             Entry::History(excerpt) => self.check_history(at, excerpt),
             Entry::Publication { name, position, .. } => {
                 self.check_publication(at, *name, *position);
@@ -109,6 +110,7 @@ impl<'a> ChannelAudit<'a> {
     /// Ends the journal. If the client settled, it had time to receive everything.
     pub fn end(&mut self) {
         self.end_segment(self.journal.entries.len(), self.journal.settled);
+        self.check_has_ended();
     }
 
     pub(super) fn kind(&self) -> channels::HistoryKind {
@@ -126,8 +128,7 @@ impl<'a> ChannelAudit<'a> {
                 channels::HistoryKind::Plain => {
                     !self.run.interrupted && !self.table.has_gap(self.channel)
                 }
-                channels::HistoryKind::Long => !self.run.data_lost,
-                _ => false,
+                kind => kind.keeps_everything() && !self.run.data_lost,
             };
         self.begin_subscription(
             at,
@@ -158,6 +159,7 @@ impl<'a> ChannelAudit<'a> {
         if let Some(subscription) = &mut self.subscription {
             // A repeated subscribe changes nothing and returns the channel's position, if there is one.
             let latest = subscription.latest;
+            subscription.end_may_repeat = true;
             subscription.floor = subscription.floor.max(position);
             if subscription.last.is_none() {
                 subscription.last = position;
@@ -204,6 +206,9 @@ impl<'a> ChannelAudit<'a> {
             subscription.floor = position.max(self.furthest);
             return;
         };
+        if since == FIRST {
+            return self.begin_at_first(at, subscription, recovered);
+        }
         if recovered == Some(true) {
             self.report.resumed += 1;
             self.false_claim(at, since, position);
@@ -224,7 +229,7 @@ impl<'a> ChannelAudit<'a> {
         subscription.last = position;
         subscription.floor = position.max(self.furthest);
         self.report.gaps += 1;
-        let needless = self.kind() == channels::HistoryKind::Long && !self.run.data_lost;
+        let needless = self.kind().keeps_everything() && !self.run.data_lost;
         if needless && recovered == Some(false) && self.was_told(since) {
             let what = format!("not recovered since {since}, though Redis kept the history");
             self.report(Violation::NeedlessGap, at, 1, what);
@@ -266,7 +271,7 @@ impl<'a> ChannelAudit<'a> {
             }
         }
         // Without history, a busy machine may cause an interruption.
-        let needless = self.kind() == channels::HistoryKind::Long && !self.run.data_lost;
+        let needless = self.kind().keeps_everything() && !self.run.data_lost;
         if needless {
             self.report(
                 Violation::NeedlessGap,

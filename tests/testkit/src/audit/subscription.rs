@@ -29,6 +29,10 @@ pub struct Subscription {
     /// A publication arrived since `subscribed` or the last gap.
     pub has_received: bool,
     pub has_gap: bool,
+    /// The end of the run has arrived.
+    pub has_ended: bool,
+    /// A repeated `subscribe` may bring the end once more.
+    pub end_may_repeat: bool,
     /// Reported as missing.
     pub missing: HashSet<PublicationId>,
 }
@@ -48,6 +52,8 @@ impl Subscription {
             newest: HashMap::new(),
             has_received: false,
             has_gap: false,
+            has_ended: false,
+            end_may_repeat: false,
             missing: HashSet::new(),
         }
     }
@@ -58,6 +64,8 @@ impl Subscription {
         self.last = None;
         self.newest.clear();
         self.has_gap = true;
+        // A run whose data Redis has lost begins again.
+        self.has_ended = false;
         self.recovered = false;
     }
 }

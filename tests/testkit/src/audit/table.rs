@@ -6,9 +6,12 @@ use std::time::Instant;
 use super::{AuditFinding, AuditRun, Violation};
 use crate::audit::channels::ChannelNumber;
 use crate::audit::journal::{
-    Entry, JournalPublication, PublicationId, PublishOutcome, PublisherJournal,
+    Entry, JournalPublication, PublicationId, PublishOutcome, PublisherJournal, RunCall,
 };
-use crate::log::Position;
+use crate::log::{Position, PublisherNumber};
+
+/// The end of a run, at its position in [`PositionTable`].
+const END: PublicationId = (PublisherNumber::MAX, 0);
 
 pub struct PositionTable<'a> {
     ledgers: &'a [PublisherJournal],
@@ -19,6 +22,8 @@ pub struct PositionTable<'a> {
     epochs: HashSet<(ChannelNumber, u64)>,
     /// Channels for which a client received a gap.
     gaps: HashSet<ChannelNumber>,
+    /// The reasons of the ends of runs.
+    reasons: HashMap<(ChannelNumber, Position), String>,
 }
 
 impl<'a> PositionTable<'a> {
@@ -29,6 +34,7 @@ impl<'a> PositionTable<'a> {
             positions: HashMap::new(),
             epochs: HashSet::new(),
             gaps: HashSet::new(),
+            reasons: HashMap::new(),
         };
         for (publisher, ledger) in run.ledgers.iter().enumerate() {
             let mut last: Option<(u64, Position)> = None;
@@ -51,6 +57,14 @@ impl<'a> PositionTable<'a> {
                     findings.push(fleet_finding(run, ledger.channel, Violation::Disorder, what));
                 }
                 last = Some((name.1, position));
+            }
+        }
+        for call in run.calls {
+            if let (RunCall::End(reason), PublishOutcome::Accepted(Some(position))) =
+                (&call.call, call.outcome)
+                && let Err(what) = table.insert_end(call.channel, position, reason)
+            {
+                findings.push(fleet_finding(run, call.channel, Violation::Breach, what));
             }
         }
         for (_, entry) in run.journals.iter().flat_map(|journal| &journal.entries) {
@@ -76,6 +90,11 @@ impl<'a> PositionTable<'a> {
             Entry::Subscribed { channel, position: Some(position), .. } => {
                 self.record_epoch(*channel, *position);
             }
+            Entry::Ended { channel, reason, position: Some(position) } => {
+                if let Err(what) = self.insert_end(*channel, *position, reason) {
+                    findings.push(fleet_finding(run, *channel, Violation::Breach, what));
+                }
+            }
             Entry::Gap { channel, .. } => {
                 self.gaps.insert(*channel);
             }
@@ -99,11 +118,35 @@ impl<'a> PositionTable<'a> {
         if first != name {
             return Err(format!("{position} is {}/{} and {}/{}", first.0, first.1, name.0, name.1));
         }
+        if name == END {
+            return Ok(());
+        }
         let all = self.positions.entry(name).or_default();
         if !all.contains(&position) {
             all.push(position);
         }
         Ok(())
+    }
+
+    /// Fails if a publication or an end with another reason has the position.
+    fn insert_end(
+        &mut self,
+        channel: ChannelNumber,
+        position: Position,
+        reason: &str,
+    ) -> Result<(), String> {
+        self.insert(channel, position, END)?;
+        let first = self.reasons.entry((channel, position)).or_insert(reason.to_owned());
+        match first == reason {
+            true => Ok(()),
+            false => Err(format!("the end at {position} has the reasons {first} and {reason}")),
+        }
+    }
+
+    /// The ends of the channel's runs, each with its reason.
+    pub fn ends(&self, channel: ChannelNumber) -> impl Iterator<Item = (Position, &str)> {
+        let of_channel = self.reasons.iter().filter(move |((of, _), _)| *of == channel);
+        of_channel.map(|((_, position), reason)| (*position, reason.as_str()))
     }
 
     pub fn publication(
@@ -124,7 +167,7 @@ impl<'a> PositionTable<'a> {
     }
 
     pub fn at(&self, channel: ChannelNumber, position: Position) -> Option<PublicationId> {
-        self.places[channel].get(&position).copied()
+        self.places[channel].get(&position).copied().filter(|name| *name != END)
     }
 
     /// Publications between two positions, both excluded.
@@ -140,7 +183,9 @@ impl<'a> PositionTable<'a> {
         let is_empty = before.is_some_and(|before| before <= after);
         let start = if is_empty { Unbounded } else { Excluded(after) };
         let range = self.places[channel].range((start, if is_empty { Unbounded } else { end }));
-        range.filter(move |_| !is_empty).map(|(position, name)| (*position, *name))
+        range
+            .filter(move |(_, name)| !is_empty && **name != END)
+            .map(|(position, name)| (*position, *name))
     }
 
     pub fn has_gap(&self, channel: ChannelNumber) -> bool {
@@ -158,7 +203,7 @@ impl<'a> PositionTable<'a> {
     }
 }
 
-fn fleet_finding(
+pub(super) fn fleet_finding(
     run: &AuditRun,
     channel: ChannelNumber,
     kind: Violation,

@@ -2,6 +2,7 @@
 //! weaker.
 
 mod case;
+mod runs;
 
 use super::journal::{Entry, HistoryReply, JournalPublication, PublishOutcome, PublishPath};
 use super::{Violation, channels};
@@ -377,7 +378,8 @@ fn a_history_reply_that_is_unordered_incomplete_or_falsely_recovered_is_found() 
         let publications: Vec<_> = numbers.iter().map(|it| (place(*it), (0, *it))).collect();
         let position = publications.last().map(|it| it.0);
         let since = since.map(place);
-        let excerpt = HistoryReply { channel: 0, since, publications, position, recovered };
+        let ended = None;
+        let excerpt = HistoryReply { channel: 0, since, publications, position, recovered, ended };
         JournalCase::history().receives(1..=9).event(10, Entry::History(Box::new(excerpt)))
     };
     answer(None, &[5, 6, 7, 8, 9], None).is_clean();

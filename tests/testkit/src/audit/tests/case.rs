@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::audit::channels::{self, AuditChannel};
 use crate::audit::journal::{
     ClientJournal, Entry, JournalPublication, Plain, PublishOutcome, PublishPath, PublisherJournal,
+    RunCall, RunCallJournal,
 };
 use crate::audit::{AuditRun, Violation, audit};
 use crate::log::Position;
@@ -18,6 +19,7 @@ pub struct JournalCase {
     begun: Instant,
     pub ledgers: Vec<PublisherJournal>,
     pub journal: ClientJournal,
+    pub calls: Vec<RunCallJournal>,
     amnesia: bool,
     interrupted: bool,
     settled: bool,
@@ -44,6 +46,7 @@ impl JournalCase {
             begun,
             ledgers: vec![ledger],
             journal: ClientJournal { client: "client".to_owned(), ..ClientJournal::default() },
+            calls: Vec::new(),
             amnesia: false,
             interrupted: false,
             settled: true,
@@ -59,6 +62,28 @@ impl JournalCase {
     /// Subscribed before the first publication.
     pub fn history() -> Self {
         Self::on(channels::HistoryKind::Long).subscribes(0, None).subscribed(0, Some(0), None)
+    }
+
+    /// A run that its worker ended as `done` after the ninth publication.
+    pub fn run() -> Self {
+        let case = Self::on(channels::HistoryKind::Run).calls(10, RunCall::End("done".to_owned()));
+        case.subscribes(0, None).subscribed(0, Some(0), None)
+    }
+
+    /// A call that is accepted.
+    pub fn calls(mut self, at: u64, call: RunCall) -> Self {
+        let (started, outcome) = match call {
+            RunCall::End(_) => (at - 1, PublishOutcome::Accepted(Some(place(at)))),
+            RunCall::Renew => (at, PublishOutcome::Accepted(None)),
+        };
+        let [started, ended] = [started, at].map(|at| self.begun + Duration::from_secs(at));
+        self.calls.push(RunCallJournal { channel: 0, call, started, ended, outcome });
+        self
+    }
+
+    pub fn ended(self, at: u64, reason: &str) -> Self {
+        let (reason, position) = (reason.to_owned(), Some(place(10)));
+        self.event(at, Entry::Ended { channel: 0, reason, position })
     }
 
     pub fn event(mut self, at: u64, entry: Entry) -> Self {
@@ -171,6 +196,7 @@ impl JournalCase {
             channels: std::slice::from_ref(&self.channel),
             ledgers: &self.ledgers,
             journals: std::slice::from_ref(&journal),
+            calls: &self.calls,
             started: self.begun,
             data_lost: self.amnesia,
             interrupted: self.interrupted,
