@@ -7,6 +7,7 @@
 // TIDEGATE selects another binary than target/debug/tidegate. Prints a line for each check; exits with 1 at the first failure.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 import Echo from 'laravel-echo';
@@ -227,6 +228,21 @@ const checks = {
     assert.deepEqual(answers.channels.channels[room.name], { user_count: 1 });
     assert.deepEqual([answers.channel.occupied, answers.users.users], [true, [{ id: 'ada' }]]);
     assert.match(answers.forged, /signature/);
+  },
+
+  async 'Laravel Echo connects by the lines of docs/MIGRATING.md, for Reverb'([a, b]) {
+    const page = fs.readFileSync(new URL('../../docs/MIGRATING.md', import.meta.url), 'utf8');
+    const [, lines] = page.match(/^```js\n(window\.Echo = .*?)^```$/ms);
+    assert.equal(lines.match(/443/g).length, 2);
+    const here = lines.replaceAll('443', String(b.port)).replace('tide.example.com', '127.0.0.1').replace('forceTLS: true', 'forceTLS: false');
+    const window = { Pusher };
+    new Function('window', 'Echo', here)(window, class extends Echo { constructor(options) { super({ Pusher, ...options }); } });
+    const orders = [];
+    const channel = window.Echo.channel(name('orders')).listen('.shipped', (data) => orders.push(data));
+    await until('the channel is subscribed', () => channel.subscription.subscribed);
+    await server(a.port).trigger(channel.name, 'shipped', { id: 3 });
+    assert.deepEqual(await until('the event arrives', () => orders[0]), { id: 3 });
+    window.Echo.disconnect();
   },
 
   async 'an unknown key is refused for good'([a]) {

@@ -51,6 +51,7 @@ ELSEWHERE = {
     ("docs/PUSHER.md", 'const pusher = new Pusher("app-key", { cluster: "", wsHost: "tide.example.com", wsPort: 443, forceTLS: true, '
      'enabledTransports: ["ws"] });'): "needs pusher-js; tests/pusher/main.mjs runs it",
     ("docs/PUSHER.md", "import hashlib, hmac, json, urllib.request"): "tests/pusher/webhooks.mjs runs it",
+    ("docs/MIGRATING.md", "window.Echo = new Echo({"): "needs Laravel Echo; tests/pusher/main.mjs runs it",
     ("docs/protocol/server-sent-events.md", 'var news = new EventSource("http://127.0.0.1:8080/sse/news");'): BROWSER
     + "tests/browser/sse.mjs",
     ("web/client/README.md", 'import { connect } from "tidegate";'): CLIENT,

@@ -77,6 +77,19 @@ TOURS = {
         "run = { lease = \"1m\" }, streams = true }]' &\n",
         expected=("HTTP/1.1 201", "Hello, world", r'\[\{"n":1\},\{"n":2\}\]', "stream-closed: true"),
     ),
+    "docs/MIGRATING.md": Tour(
+        expected=(r"^1$",),  # PUBLISH's answer: one node has a subscriber
+        console="http://127.0.0.1:8080/",
+        console_prints={
+            'var { connect } = await import("/demo/tidegate.js");': ("subscribed",),
+            """redis-cli PUBLISH tidegate:room:1 '{"event":"message","data":{"from":"ada","text":"high water"}}'""": ("ada: high water",),
+            'var index = connect("/ws").subscribe("chat:index", ({ data }) => console.log("publication:", data.input));': (
+                "subscribed to the index",),
+            """curl http://127.0.0.1:9090/api/publish/chat:index -d '{"input":"high water"}'""": ("publication: high water",),
+            'var events = new EventSource("/sse/chat:index");': ("open",),
+            'redis-cli PUBLISH tidegate:chat:index "low water"': ("event: low water",),
+        },
+    ),
     "docs/operating/keys.md": Tour(
         before="export API_KEY=0123456789abcdef0123456789abcdef\ntidegate --set internal.api_key=$API_KEY &\n",
         expected=('"disconnected":0',),
