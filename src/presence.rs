@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::local_presence::LocalPresence;
-use self::member_lists::MemberLists;
 pub use self::member_lists::MembersRead;
+use self::member_lists::{LATE_MAX, MemberLists};
 use crate::broker::{Broker, Unavailable};
 use crate::critical_tasks;
 use crate::protocol::SharedMembers;
@@ -124,11 +124,16 @@ impl Presence {
         while let Some(sessions) = self.0.lists.take(&channel) {
             let read = self.members(channel.clone()).await;
             let shared = read.map(|members| Arc::new(SharedMembers::new(members)));
+            if let Ok(list) = &shared {
+                self.0.lists.keep(list.clone(), Instant::now());
+            }
             for session in sessions {
                 // It may have ended meanwhile.
                 let _ = session.send(shared.clone());
             }
         }
+        sleep(LATE_MAX).await;
+        self.0.lists.forget_old(Instant::now());
     }
 }
 
@@ -211,7 +216,7 @@ async fn run(state: Arc<PresenceState>) {
                     () = sleep_until(wake_at) => {}
                 }
             }
-            done if done.contains(&CallsOutcome::Not) => tokio::time::sleep(RETRY_PAUSE).await,
+            done if done.contains(&CallsOutcome::Not) => sleep(RETRY_PAUSE).await,
             _ => {}
         }
     }

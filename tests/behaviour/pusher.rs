@@ -8,6 +8,7 @@ mod closing;
 mod configuration;
 mod hostile;
 mod presence;
+mod storm;
 mod users;
 
 pub use self::api::trigger;

@@ -1,6 +1,7 @@
 //! What tells of the members of a channel, and what of it one session gets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -115,5 +116,33 @@ impl HeldChanges {
         let mut out = list.to_vec();
         news.for_each(|frame| out.extend_from_slice(frame));
         out.into()
+    }
+}
+
+/// What tells of a join may come after the list that has it: the list is read from Redis on another connection than that of
+/// the channel.
+#[derive(Debug)]
+pub struct LateChanges {
+    /// Presence keeps it for as long as such changes are expected.
+    list: Weak<SharedMembers>,
+    /// The users of the list who have left since; a later join of theirs is news.
+    left: HashSet<Box<str>>,
+}
+
+impl LateChanges {
+    pub fn new(list: &Arc<SharedMembers>) -> Self {
+        Self { list: Arc::downgrade(list), left: HashSet::new() }
+    }
+
+    /// Whether the list, and the changes since, do not have the change. None: every change is news from now on.
+    pub fn is_news(&mut self, user: &str, mark: MemberMark) -> Option<bool> {
+        let list = self.list.upgrade()?;
+        if !list.contains(user) {
+            return Some(true);
+        }
+        Some(match mark {
+            MemberMark::Removed => self.left.insert(user.into()),
+            MemberMark::Added | MemberMark::Listed => self.left.remove(user),
+        })
     }
 }

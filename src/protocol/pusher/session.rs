@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::members::{HeldChanges, MemberMark};
+use super::members::{HeldChanges, LateChanges, MemberMark};
 use super::signed::UserData;
 use crate::apps::App;
 use crate::protocol::SharedMembers;
@@ -52,6 +52,19 @@ struct SignedChannel {
     held: Option<Box<HeldChanges>>,
     /// The list that is queued for the client.
     list: Option<Arc<SharedMembers>>,
+    /// The list that the client has got, while changes that it contains may still come.
+    late: Option<Box<LateChanges>>,
+}
+
+impl SignedChannel {
+    /// Whether the client does not know of the change from its list.
+    fn is_news(&mut self, user: &str, mark: MemberMark) -> bool {
+        let news = self.late.as_mut().and_then(|late| late.is_news(user, mark));
+        news.unwrap_or_else(|| {
+            self.late = None;
+            true
+        })
+    }
 }
 
 impl PartialEq for PusherSession {
@@ -174,6 +187,7 @@ impl PusherSession {
         match mark {
             MemberMark::Listed => {
                 let (held, list) = (signed.held.take(), signed.list.take());
+                signed.late = list.as_ref().map(|list| Box::new(LateChanges::new(list)));
                 Some(held.map_or(rest.clone(), |held| held.after(rest, list.as_deref())))
             }
             MemberMark::Added | MemberMark::Removed => {
@@ -185,7 +199,7 @@ impl PusherSession {
                         held.add(parts.user, mark, rest);
                         None
                     }
-                    None => Some(rest),
+                    None => signed.is_news(parts.user, mark).then_some(rest),
                 }
             }
         }

@@ -17,7 +17,7 @@ for_simple_brokers!(
 );
 
 /// Sends a request with a signature of the application.
-async fn call(
+pub async fn call(
     node: &Node,
     app: App,
     method: &str,

@@ -5,7 +5,7 @@ use crate::framing::websocket;
 use crate::protocol::SharedMembers;
 use crate::publication::{Change, Member, Members, UserInfo};
 
-fn joined(client: &TestClient, stamp: &mut Stamp, channel: &str, users: &[&str]) -> Vec<Value> {
+fn members(users: &[&str]) -> Arc<SharedMembers> {
     let member = |user: &&str| Member {
         user: Some((*user).into()),
         sessions: 1,
@@ -15,10 +15,22 @@ fn joined(client: &TestClient, stamp: &mut Stamp, channel: &str, users: &[&str])
         .into_iter()
         .chain(users.iter().map(member))
         .collect();
-    let members = Arc::new(SharedMembers::new(Members { list, truncated: false }));
+    Arc::new(SharedMembers::new(Members { list, truncated: false }))
+}
+
+fn got(
+    client: &TestClient,
+    stamp: &mut Stamp,
+    channel: &str,
+    members: Arc<SharedMembers>,
+) -> Vec<Value> {
     let reply = Reply::Joined { id: None, channel: Channel::new(channel).unwrap(), members };
     let frame = client.protocol.reply(&reply).unwrap();
     texts(&stamp(frame).unwrap_or_default())
+}
+
+fn joined(client: &TestClient, stamp: &mut Stamp, channel: &str, users: &[&str]) -> Vec<Value> {
+    got(client, stamp, channel, members(users))
 }
 
 fn change(stamp: &mut Stamp, channel: &str, user: &str, change: Change) -> Vec<Value> {
@@ -79,4 +91,27 @@ fn users_without_a_name_and_channels_of_other_kinds_have_no_members_to_tell() {
     assert!(push("presence-a", Some("u")).is_some());
     assert_eq!(push("presence-a", None), None);
     assert_eq!(push("private-a", Some("u")), None);
+}
+
+#[test]
+fn a_join_that_comes_after_the_list_that_has_it_is_not_told_again() {
+    let client = TestClient::new("");
+    let mut stamp = client.protocol.member_stamp().unwrap();
+    let room = "presence-room";
+    client.command(&client.subscribe(room, Some(r#"{"user_id":"a"}"#)));
+    let kept = members(&["a", "b", "c"]);
+    got(&client, &mut stamp, room, kept.clone());
+    let mut told = |user: &str, of_user| {
+        let events = change(&mut stamp, room, user, of_user);
+        events.iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect::<String>()
+    };
+    let (added, removed) = ("pusher_internal:member_added", "pusher_internal:member_removed");
+    assert_eq!(told("b", Change::Join), "", "the list has it");
+    assert_eq!(told("d", Change::Join), added);
+    assert_eq!(told("b", Change::Leave), removed);
+    assert_eq!(told("b", Change::Leave), "");
+    assert_eq!(told("b", Change::Join), added, "it has left since");
+    assert_eq!(told("d", Change::Leave), removed);
+    drop(kept);
+    assert_eq!(told("c", Change::Join), added, "no change comes so late");
 }
