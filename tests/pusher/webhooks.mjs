@@ -136,11 +136,11 @@ const checks = {
   },
 
   async 'the libraries accept the signatures, and no others'() {
-    const stranger = new Server({ appId: id, key, secret: 'another secret' });
+    const forger = new Server({ appId: id, key, secret: 'another secret' });
     for (const request of [...hooks.refused, ...hooks.accepted]) {
       assert.ok(webhook(request).isValid());
       assert.ok(Math.abs(webhook(request).getTime() - Date.now()) < 600_000);
-      assert.ok(!stranger.webhook(request).isValid());
+      assert.ok(!forger.webhook(request).isValid());
     }
     const { headers, rawBody } = hooks.accepted.at(-1);
     const given = [id, key, secret, headers['x-pusher-key'], headers['x-pusher-signature'], rawBody];
