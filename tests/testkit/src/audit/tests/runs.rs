@@ -41,7 +41,7 @@ fn an_end_for_a_reason_that_no_worker_gave_is_found() {
 }
 
 #[test]
-fn what_is_accepted_after_the_end_is_found() {
+fn a_publication_that_is_accepted_after_the_end_is_found() {
     let run = || JournalCase::run().receives(1..=9).ended(10, "done");
     run().calls(12, RunCall::Renew).has(Violation::End, 1);
     let mut again = run();
