@@ -13,6 +13,8 @@ mod format;
 pub mod http;
 mod id;
 pub mod json;
+pub mod mqtt;
+mod packets;
 pub mod plain;
 mod poll_reply;
 mod push;
@@ -35,6 +37,7 @@ use self::encode::formats;
 pub use self::encoded::Encoded;
 pub use self::format::Format;
 pub use self::id::Id;
+pub use self::packets::Packets;
 pub use self::poll_reply::PollReply;
 pub use self::push::Push;
 pub use self::reply::{Code, Excerpt, Reply, ReplyError};
@@ -59,6 +62,10 @@ formats! {
     AiChat => ai::AiChatFrames,
     Pusher => pusher::PusherFrames,
     Streams => streams::StreamFrames,
+    Mqtt => mqtt::MqttFrames::<false, true>,
+    Mqtt5 => mqtt::MqttFrames::<true, true>,
+    MqttStream => mqtt::MqttFrames::<false, false>,
+    Mqtt5Stream => mqtt::MqttFrames::<true, false>,
 }
 
 protocols! {
@@ -80,4 +87,6 @@ protocols! {
     Pusher(pusher::Pusher),
     /// Requests about durable streams, or one durable stream, read only.
     Streams(streams::Streams),
+    /// MQTT 3.1.1 and 5.
+    Mqtt(mqtt::Mqtt),
 }

@@ -8,6 +8,7 @@ mod behind;
 mod catching_up;
 mod commands;
 mod config;
+mod connecting;
 mod connection;
 mod context;
 mod ending;
@@ -56,7 +57,7 @@ use self::state::SubscriptionState;
 pub use self::users::{Entered, UserRefusal, Users, disconnect};
 use crate::hub::Membership;
 use crate::outbound::{Outbound, Wire};
-use crate::protocol::{Format, Reply, Speak};
+use crate::protocol::{Format, Packets, Reply, Speak};
 
 /// The conversation with one client.
 pub struct Session {
@@ -87,6 +88,11 @@ impl Session {
     /// The format of its publications, also the metric label under which the session is counted.
     pub fn format(&self) -> Format {
         self.state.protocol().format()
+    }
+
+    /// What divides the client's data into messages. None: each message of the transport is one.
+    pub fn packets(&self) -> Option<Box<dyn Packets>> {
+        self.state.protocol().packets()
     }
 
     /// The outbound queue to the session's socket.

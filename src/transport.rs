@@ -19,6 +19,7 @@ mod http2;
 mod http_stream;
 mod networks;
 mod origin;
+mod packet_connection;
 mod poll;
 pub mod proxy_header;
 mod public;

@@ -7,13 +7,29 @@ use fastwebsockets::{Frame, OpCode, Payload};
 use crate::publication::PayloadKind;
 
 /// Buffer size for the longest head of a server's frame, which fastwebsockets' `fmt_head` requires.
-const HEAD_BYTES_MAX: usize = 16;
+pub const HEAD_BYTES_MAX: usize = 16;
 
 /// A data frame.
 pub fn message(kind: PayloadKind, payload: &[u8]) -> Bytes {
     match kind {
         PayloadKind::Text | PayloadKind::TextPart => encode(OpCode::Text, payload),
         PayloadKind::Binary => encode(OpCode::Binary, payload),
+    }
+}
+
+/// Puts the head of a binary frame in front of a payload of this length.
+pub fn put_binary_head(bytes: &mut BytesMut, length: usize) {
+    bytes.put_u8(0x82);
+    match length {
+        0..=125 => bytes.put_u8(length as u8),
+        126..=0xffff => {
+            bytes.put_u8(126);
+            bytes.put_u16(length as u16);
+        }
+        _ => {
+            bytes.put_u8(127);
+            bytes.put_u64(length as u64);
+        }
     }
 }
 
@@ -59,6 +75,15 @@ mod tests {
             &message(PayloadKind::Text, &[b'x'; 65536])[..10],
             b"\x81\x7f\0\0\0\0\0\x01\0\0"
         );
+    }
+
+    #[test]
+    fn a_head_that_is_put_in_front_is_that_of_a_whole_message() {
+        for length in [0, 125, 126, 0xffff, 0x1_0000] {
+            let mut head = BytesMut::new();
+            put_binary_head(&mut head, length);
+            assert_eq!(head, message(PayloadKind::Binary, &vec![0; length])[..head.len()]);
+        }
     }
 
     #[test]

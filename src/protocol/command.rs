@@ -71,6 +71,11 @@ pub enum Command {
         channel: Channel,
         request: Publication,
     },
+    /// The client opens its session, in a protocol with a message for it.
+    Connect {
+        id: Option<Id>,
+        token: Option<Token>,
+    },
     Auth {
         id: Option<Id>,
         token: Token,
@@ -117,6 +122,7 @@ impl Command {
             | Self::Presence { id, .. }
             | Self::FollowRun { id, .. }
             | Self::LeaveRun { id, .. }
+            | Self::Connect { id, .. }
             | Self::Auth { id, .. }
             | Self::SignIn { id, .. }
             | Self::Ping { id } => id.as_ref(),
@@ -133,7 +139,9 @@ impl Command {
             | Self::Presence { channel, .. }
             | Self::FollowRun { channel, .. }
             | Self::LeaveRun { channel, .. } => Some(channel),
-            Self::Auth { .. } | Self::SignIn { .. } | Self::Ping { .. } => None,
+            Self::Connect { .. } | Self::Auth { .. } | Self::SignIn { .. } | Self::Ping { .. } => {
+                None
+            }
         }
     }
 

@@ -22,10 +22,18 @@ pub enum Format {
     Pusher,
     /// Messages and offsets of a durable stream in Server-Sent Events.
     Streams,
+    /// Packets of MQTT 3.1.1 in binary frames of a WebSocket.
+    Mqtt,
+    /// Packets of MQTT 5 in binary frames of a WebSocket.
+    Mqtt5,
+    /// Packets of MQTT 3.1.1, one behind the other.
+    MqttStream,
+    /// Packets of MQTT 5, one behind the other.
+    Mqtt5Stream,
 }
 
 impl Format {
-    pub const EACH: [Self; 9] = [
+    pub const EACH: [Self; 13] = [
         Self::Plain,
         Self::Json,
         Self::Sse,
@@ -35,6 +43,10 @@ impl Format {
         Self::AiChat,
         Self::Pusher,
         Self::Streams,
+        Self::Mqtt,
+        Self::Mqtt5,
+        Self::MqttStream,
+        Self::Mqtt5Stream,
     ];
     pub const COUNT: usize = Self::EACH.len();
 
@@ -48,6 +60,7 @@ impl Format {
             Self::AiStream | Self::AiChat => "ai",
             Self::Pusher => "pusher",
             Self::Streams => "streams",
+            Self::Mqtt | Self::Mqtt5 | Self::MqttStream | Self::Mqtt5Stream => "mqtt",
         }
     }
 
@@ -59,7 +72,10 @@ impl Format {
     /// The value of the `transport` label.
     pub fn framing(self) -> &'static str {
         match self {
-            Self::Plain | Self::Json | Self::AiChat | Self::Pusher => "websocket",
+            Self::Plain | Self::Json | Self::AiChat | Self::Pusher | Self::Mqtt | Self::Mqtt5 => {
+                "websocket"
+            }
+            Self::MqttStream | Self::Mqtt5Stream => "tcp",
             Self::Sse | Self::SseChannels | Self::AiStream | Self::Streams => "sse",
             Self::Http => "poll",
         }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use super::json::{publication, written};
 use super::poll_reply::PollFrame;
 use super::{
-    Command, DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp,
+    Command, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
+    Speak, Stamp,
 };
 use crate::close::Close;
 use crate::publication::{Channel, Publication, ReplayStart, SessionId};
@@ -22,6 +23,10 @@ pub enum Http {
 
 impl Speak for Http {
     fn begin(&mut self, _: SessionId) {}
+
+    fn packets(&self) -> Option<Box<dyn Packets>> {
+        None
+    }
 
     fn decode(&self, message: Message, _: usize) -> Decoded {
         let Self::Command(command) = self else {
@@ -49,6 +54,10 @@ impl Speak for Http {
 
     fn format(&self) -> Format {
         Format::Http
+    }
+
+    fn last_bytes(&self, close: Close) -> Option<Bytes> {
+        self.format().close(close)
     }
 
     fn channels(&self) -> &[Channel] {

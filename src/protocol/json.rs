@@ -14,7 +14,8 @@ use bytes::Bytes;
 
 use super::close_code::close_frame;
 use super::{
-    Code, DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp,
+    Code, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak,
+    Stamp,
 };
 use crate::close::Close;
 use crate::framing::websocket;
@@ -29,6 +30,10 @@ pub struct Json;
 
 impl Speak for Json {
     fn begin(&mut self, _: SessionId) {}
+
+    fn packets(&self) -> Option<Box<dyn Packets>> {
+        None
+    }
 
     fn decode(&self, message: Message, depth_max: usize) -> Decoded {
         match command::decode(&message) {
@@ -59,6 +64,10 @@ impl Speak for Json {
 
     fn format(&self) -> Format {
         Format::Json
+    }
+
+    fn last_bytes(&self, close: Close) -> Option<Bytes> {
+        self.format().close(close)
     }
 
     fn channels(&self) -> &[Channel] {

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::close_code::{close_frame, end_frame};
-use super::{Command, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
+use super::{
+    Command, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak, Stamp,
+};
 use crate::close::Close;
 use crate::framing::websocket;
 use crate::publication::{Channel, Publication, ReplayStart, SessionId, Traceparent};
@@ -24,6 +26,10 @@ pub struct Plain {
 
 impl Speak for Plain {
     fn begin(&mut self, _: SessionId) {}
+
+    fn packets(&self) -> Option<Box<dyn Packets>> {
+        None
+    }
 
     fn decode(&self, message: Message, _: usize) -> Decoded {
         let publication = Publication {
@@ -48,6 +54,10 @@ impl Speak for Plain {
 
     fn format(&self) -> Format {
         Format::Plain
+    }
+
+    fn last_bytes(&self, close: Close) -> Option<Bytes> {
+        self.format().close(close)
     }
 
     fn channels(&self) -> &[Channel] {

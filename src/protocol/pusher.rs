@@ -28,7 +28,8 @@ use self::name::{is_cache, is_presence, name_of};
 use self::session::PusherSession;
 use super::json::depth;
 use super::{
-    Code, DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp,
+    Code, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak,
+    Stamp,
 };
 use crate::apps::App;
 use crate::close::Close;
@@ -55,6 +56,10 @@ impl Pusher {
 impl Speak for Pusher {
     fn begin(&mut self, session: SessionId) {
         self.0.begin(session);
+    }
+
+    fn packets(&self) -> Option<Box<dyn Packets>> {
+        None
     }
 
     fn decode(&self, message: Message, depth_max: usize) -> Decoded {
@@ -97,6 +102,7 @@ impl Speak for Pusher {
             Reply::Unsubscribed { .. }
             | Reply::Published { .. }
             | Reply::History { .. }
+            | Reply::Connected { .. }
             | Reply::Presence { .. } => None,
         }
     }
@@ -112,6 +118,10 @@ impl Speak for Pusher {
 
     fn format(&self) -> Format {
         Format::Pusher
+    }
+
+    fn last_bytes(&self, close: Close) -> Option<Bytes> {
+        self.format().close(close)
     }
 
     fn channels(&self) -> &[Channel] {

@@ -40,6 +40,10 @@ pub enum Reply {
         channel: Channel,
         members: Arc<SharedMembers>,
     },
+    /// The session is open, without a token of its command.
+    Connected {
+        id: Option<Id>,
+    },
     Authenticated {
         id: Option<Id>,
         user: User,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Command, Format, Message, Reply, ReplyError, Stamp};
+use super::{Command, Format, Message, Packets, Reply, ReplyError, Stamp};
 use crate::close::Close;
 use crate::publication::{Channel, ReplayStart, SessionId};
 
@@ -12,6 +12,9 @@ use crate::publication::{Channel, ReplayStart, SessionId};
 pub trait Speak {
     /// Tells the protocol the id of its session, before any other call.
     fn begin(&mut self, session: SessionId);
+
+    /// What divides the client's data into messages. None: each message of the transport is one.
+    fn packets(&self) -> Option<Box<dyn Packets>>;
 
     /// Decodes one message. A message may hold several commands, each with its own result. `depth_max`: how
     /// deep a message may be nested, if the protocol has nesting.
@@ -30,6 +33,9 @@ pub trait Speak {
 
     /// The format of this session's publications.
     fn format(&self) -> Format;
+
+    /// The last bytes of the connection, which contain the close reason. None: closing the socket is enough.
+    fn last_bytes(&self, close: Close) -> Option<Bytes>;
 
     /// The channels to which the session is bound. Empty: it subscribes with commands.
     fn channels(&self) -> &[Channel];
@@ -89,6 +95,10 @@ macro_rules! protocols {
                 match self { $(Self::$name(it) => it.begin(session),)+ }
             }
 
+            fn packets(&self) -> Option<Box<dyn Packets>> {
+                match self { $(Self::$name(it) => it.packets(),)+ }
+            }
+
             fn decode(&self, message: Message, depth_max: usize) -> Decoded {
                 match self { $(Self::$name(it) => it.decode(message, depth_max),)+ }
             }
@@ -107,6 +117,10 @@ macro_rules! protocols {
 
             fn format(&self) -> Format {
                 match self { $(Self::$name(it) => it.format(),)+ }
+            }
+
+            fn last_bytes(&self, close: Close) -> Option<Bytes> {
+                match self { $(Self::$name(it) => it.last_bytes(close),)+ }
             }
 
             fn channels(&self) -> &[Channel] {

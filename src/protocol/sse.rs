@@ -11,7 +11,9 @@ pub use self::stream_position::{
 };
 
 use super::json::written;
-use super::{DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
+use super::{
+    DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak, Stamp,
+};
 use crate::close::Close;
 use crate::framing::sse::{COMMENT, SseEvent};
 use crate::publication::{Channel, PayloadKind, Publication, ReplayStart, SessionId};
@@ -48,6 +50,10 @@ impl Sse {
 impl Speak for Sse {
     fn begin(&mut self, _: SessionId) {}
 
+    fn packets(&self) -> Option<Box<dyn Packets>> {
+        None
+    }
+
     fn decode(&self, _: Message, _: usize) -> Decoded {
         Self::refuse_message()
     }
@@ -78,6 +84,10 @@ impl Speak for Sse {
 
     fn format(&self) -> Format {
         Format::Sse
+    }
+
+    fn last_bytes(&self, close: Close) -> Option<Bytes> {
+        self.format().close(close)
     }
 
     fn channels(&self) -> &[Channel] {

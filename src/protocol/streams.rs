@@ -12,7 +12,9 @@ use serde_json::json;
 use super::durable::{
     ContentClass, DELETED, add_event, body_of, end_event, next_cursor, offset_text,
 };
-use super::{DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
+use super::{
+    DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak, Stamp,
+};
 use crate::close::Close;
 use crate::framing::sse::COMMENT;
 use crate::publication::{
@@ -40,6 +42,10 @@ pub struct FollowedStream {
 impl Speak for Streams {
     fn begin(&mut self, _: SessionId) {}
 
+    fn packets(&self) -> Option<Box<dyn Packets>> {
+        None
+    }
+
     fn decode(&self, _: Message, _: usize) -> Decoded {
         Err(DecodeError::Close(Close::Unsupported(
             "the client must not send data on this connection",
@@ -64,6 +70,10 @@ impl Speak for Streams {
 
     fn format(&self) -> Format {
         Format::Streams
+    }
+
+    fn last_bytes(&self, close: Close) -> Option<Bytes> {
+        self.format().close(close)
     }
 
     fn channels(&self) -> &[Channel] {

@@ -46,7 +46,8 @@ impl Session {
                 telemetry::rejected(refused.reason(), &refused);
                 let (code, message) = (refused.code(), refused.to_string());
                 let error = ReplyError { id, channel: None, code, message };
-                self.reply(&Reply::Error(error));
+                let refused = self.state.protocol().refuse(error, refused.close());
+                self.reply_or_close(refused);
                 // An unavailable issuer and a full node are not the client's fault.
                 self.bad_tokens += u8::from(code == Code::Unauthorized);
                 if self.bad_tokens > BAD_TOKENS_MAX {
@@ -79,9 +80,12 @@ impl Session {
         self.subscribe_token_channels();
     }
 
-    /// Subscribes to the channels that the token lists, unless the session is subscribed already or has
-    /// `channels_max`.
+    /// Subscribes to the channels that the token lists, if the protocol does that, unless the session is subscribed
+    /// already or has `channels_max`.
     pub(super) fn subscribe_token_channels(&mut self) {
+        if !self.state.protocol().subscribes_listed() {
+            return;
+        }
         let Some(identity) = self.state.principal().identity().cloned() else { return };
         for channel in &identity.channels {
             let has = |joined: &Joined| joined.subscription.channel() == channel;
@@ -102,7 +106,8 @@ impl Session {
         }
     }
 
-    /// Ends the subscriptions that are no longer allowed, and sends an error for each.
+    /// Ends the subscriptions that are no longer allowed, and sends an error for each. If the protocol has none, the
+    /// connection ends.
     pub(super) fn end_forbidden_subscriptions(&mut self) {
         let mut errors = Vec::new();
         let state = &mut self.state;
@@ -112,7 +117,8 @@ impl Session {
             state.withdraw(channel);
             let (channel, code) = (Some(channel.to_string()), code_of(denied));
             let message = format!("no longer subscribed: {denied}");
-            errors.push(Reply::Error(ReplyError { id: None, channel, code, message }));
+            let error = ReplyError { id: None, channel, code, message };
+            errors.push(state.protocol().refuse(error, close_of(denied)));
             false
         });
         if !errors.is_empty() {
@@ -120,7 +126,7 @@ impl Session {
             // wait for them.
             self.echoes_due = self.outbound.echoes();
         }
-        errors.iter().for_each(|error| self.reply(error));
+        errors.into_iter().for_each(|error| self.reply_or_close(error));
     }
 
     /// Applies changed rules: ends subscriptions that are no longer allowed, enters or leaves presence.

@@ -69,6 +69,7 @@ impl Session {
                 self.follow_run(id, channel, with_ended, request);
             }
             Command::LeaveRun { id, channel, request } => self.leave_run(id, channel, request, now),
+            Command::Connect { id, token } => self.connect(id, token),
             Command::Auth { id, token } => self.authenticate(id, token),
             Command::SignIn { id, user, info } => self.sign_in(id, user, info),
             Command::Ping { id } => self.reply(&Reply::Pong { id }),

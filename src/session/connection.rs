@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::close::Close;
@@ -34,9 +35,14 @@ pub trait Connection: Send {
         outbound: &Outbound,
     ) -> Option<Close>;
 
-    /// Writes the queued frames and the protocol's close message, waits a bounded time for the client to
+    /// Writes the queued frames and the protocol's `last` bytes, waits a bounded time for the client to
     /// close too, and closes the socket.
-    fn close(&mut self, close: Close, outbound: &Outbound) -> impl Future<Output = ()> + Send;
+    fn close(
+        &mut self,
+        close: Close,
+        last: Option<Bytes>,
+        outbound: &Outbound,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// An event on a connection.

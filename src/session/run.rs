@@ -33,9 +33,7 @@ impl Session {
     /// the loop, the connection keeps what it has partly read or written.
     pub async fn run(mut self: Box<Self>, connection: &mut impl Connection) -> Close {
         self.send_welcome();
-        if self.state.protocol().subscribes_listed() {
-            self.subscribe_token_channels();
-        }
+        self.subscribe_token_channels();
         let connected = self.report_connected();
         let timer = sleep_until(self.next_tick(connection));
         tokio::pin!(timer);
@@ -76,7 +74,8 @@ impl Session {
             (*connected).end(close);
         }
         // Boxed, because a task is as large as the largest future that it awaits.
-        Box::pin(connection.close(close, &self.outbound)).await;
+        let last = self.state.protocol().last_bytes(close);
+        Box::pin(connection.close(close, last, &self.outbound)).await;
         close
     }
 

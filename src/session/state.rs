@@ -255,6 +255,7 @@ impl SubscriptionState {
             // A client that may not publish may leave.
             Command::LeaveRun { .. }
             | Command::Unsubscribe { .. }
+            | Command::Connect { .. }
             | Command::Auth { .. }
             | Command::SignIn { .. }
             | Command::Ping { .. } => Ok(()),

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::admitted_connection::AdmittedConnection;
 use super::http1::{self, HandedOver, Requests, Started};
+use super::packet_connection::PacketConnection;
 use super::public::Public;
 use super::request_deadline::RequestDeadline;
 use super::response::{self, Response};
@@ -48,9 +49,15 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, admitted: Adm
         match started {
             Started::WebSocket(session, request_slot) => {
                 let stream = attach(&session, stream, accepted);
-                let connection = WebSocket::new(stream, early, session.format(), session.config());
+                let connection = WebSocket::new(stream, early, session.config());
                 let slots = (slot, address_slot.or(request_slot));
-                tokio::spawn(run_session(session, connection, slots));
+                match session.packets() {
+                    None => tokio::spawn(run_session(session, connection, slots)),
+                    Some(packets) => {
+                        let connection = PacketConnection::new(connection, packets);
+                        tokio::spawn(run_session(session, connection, slots))
+                    }
+                };
                 return;
             }
             Started::Stream(session, request_slot, head, body_end) => {

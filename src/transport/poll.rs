@@ -180,7 +180,7 @@ impl<S: AsyncRead + Unpin + Send> Connection for &mut PollConnection<'_, S> {
     }
 
     /// The response is written by the caller, on a connection that stays open.
-    async fn close(&mut self, close: Close, _: &Outbound) {
+    async fn close(&mut self, close: Close, _: Option<Bytes>, _: &Outbound) {
         self.close = close;
     }
 }

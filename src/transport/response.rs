@@ -147,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for Response<S> {
         None
     }
 
-    async fn close(&mut self, close: Close, outbound: &Outbound) {
+    async fn close(&mut self, close: Close, _: Option<Bytes>, outbound: &Outbound) {
         if close == Close::Lost {
             return;
         }

@@ -27,6 +27,8 @@ pub struct RoutedRequest<'a> {
     pub version: Version,
     /// `session.channels_max`.
     pub channels_max: usize,
+    /// `session.message_bytes_max`.
+    pub message_bytes_max: usize,
     pub apps: &'a Apps,
 }
 

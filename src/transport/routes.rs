@@ -9,7 +9,7 @@ use super::routed_request::{RoutedRequest, SessionRequest};
 use super::stream_live::StreamLive;
 use crate::apps::Apps;
 use crate::http::{Parameter, Query};
-use crate::protocol::{ServiceRefused, ai, http, json, plain, pusher, sse, streams};
+use crate::protocol::{ServiceRefused, ai, http, json, mqtt, plain, pusher, sse, streams};
 use crate::publication::{Channel, ReplayStart};
 use crate::streams::StreamReading;
 use crate::telemetry::ShortRequest;
@@ -62,6 +62,7 @@ pub const ROUTES: &[Route] = &[
         protocols: &[
             RouteProtocol { subprotocol: Some(json::SUBPROTOCOL), read: websockets::json },
             RouteProtocol { subprotocol: Some(ai::SUBPROTOCOL), read: websockets::ai_chat },
+            RouteProtocol { subprotocol: Some(mqtt::SUBPROTOCOL), read: websockets::mqtt },
         ],
     },
     Route {

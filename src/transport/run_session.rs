@@ -33,7 +33,8 @@ pub fn run_session<P: Send>(
             counted.1 = close;
         } else {
             // Boxed, because a task is as large as the largest future that it awaits.
-            Box::pin(connection.close(Close::Internal, &outbound)).await;
+            let last = counted.0.close(Close::Internal);
+            Box::pin(connection.close(Close::Internal, last, &outbound)).await;
         }
         drop(slots);
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
@@ -20,7 +21,6 @@ use super::writer::ConnectionWriter;
 use crate::close::Close;
 use crate::framing::websocket;
 use crate::outbound::Outbound;
-use crate::protocol::Format;
 use crate::session::{Config, Connection, ConnectionEvent};
 use crate::telemetry;
 
@@ -54,7 +54,6 @@ pub struct WebSocket<S> {
     decoded: usize,
     writer: ConnectionWriter,
     heartbeat: Heartbeat,
-    format: Format,
     receiving: ReceiveState,
     /// The work done since the socket was empty or other tasks had a turn.
     work: usize,
@@ -72,7 +71,7 @@ enum ReceiveState {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
     /// `early`: bytes that the client sent directly after its request.
-    pub fn new(stream: S, early: Vec<u8>, format: Format, config: &Arc<Config>) -> Self {
+    pub fn new(stream: S, early: Vec<u8>, config: &Arc<Config>) -> Self {
         Self {
             stream,
             decoder: Decoder::new(config.message_bytes_max),
@@ -80,7 +79,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             decoded: 0,
             writer: ConnectionWriter::default(),
             heartbeat: Heartbeat::new(config.clone(), Instant::now()),
-            format,
             receiving: ReceiveState::Frames,
             work: 0,
         }
@@ -248,11 +246,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         None
     }
 
-    async fn close(&mut self, close: Close, outbound: &Outbound) {
+    async fn close(&mut self, close: Close, last: Option<Bytes>, outbound: &Outbound) {
         if close == Close::Lost {
             return;
         }
-        let last = self.format.close(close);
         if !self.writer.write_rest(&mut self.stream, close, outbound, last).await {
             return;
         }

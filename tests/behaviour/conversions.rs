@@ -9,6 +9,7 @@ use testkit::http::request;
 use testkit::node::Node;
 use testkit::requester::Requester;
 
+use crate::mqtt::{Mqtt, V3, V5};
 use crate::pusher::{APP, APPS, Pusher, trigger};
 
 for_simple_brokers!(a_publication_of_each_way_arrives_at_each_protocol_as_the_table_says);
@@ -70,10 +71,21 @@ enum Way {
     Http,
     InternalApi,
     PusherApi,
+    Mqtt,
+    Mqtt5,
 }
 
-const WAYS: [Way; 7] =
-    [Way::Publish, Way::Fcall, Way::Json, Way::Plain, Way::Http, Way::InternalApi, Way::PusherApi];
+const WAYS: [Way; 9] = [
+    Way::Publish,
+    Way::Fcall,
+    Way::Json,
+    Way::Plain,
+    Way::Http,
+    Way::InternalApi,
+    Way::PusherApi,
+    Way::Mqtt,
+    Way::Mqtt5,
+];
 
 impl Way {
     /// Sends the payload. False: the broker or the way cannot carry it.
@@ -135,6 +147,10 @@ impl Way {
                 assert_eq!(answer.status, 200, "{answer:?}");
             }
             (Self::PusherApi, Payload::Binary(_)) => return false,
+            (Self::Mqtt | Self::Mqtt5, _) => {
+                let level = if matches!(self, Self::Mqtt) { V3 } else { V5 };
+                Mqtt::connect(node, level).await.publish(CHANNEL, bytes).await;
+            }
         }
         true
     }
@@ -153,6 +169,7 @@ struct Subscribers {
     sse: EventStream,
     poll: Requester,
     pusher: Pusher,
+    mqtt: [Mqtt; 2],
 }
 
 impl Subscribers {
@@ -169,6 +186,10 @@ impl Subscribers {
             sse: EventStream::open(node, &format!("/sse/{CHANNEL}")).await,
             poll: Requester::connect(node).await,
             pusher: Pusher::subscribed(node, APP, CHANNEL).await,
+            mqtt: [
+                Mqtt::subscribed(node, V3, CHANNEL).await,
+                Mqtt::subscribed(node, V5, CHANNEL).await,
+            ],
         }
     }
 
@@ -203,6 +224,9 @@ impl Subscribers {
         let (name, data) = row.pusher;
         let expected = crate::pusher::event(name, CHANNEL, data);
         assert_eq!(self.pusher.event().await, expected, "pusher, {what}");
+        for mqtt in &mut self.mqtt {
+            mqtt.expect(CHANNEL, row.payload.bytes()).await;
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod internal;
 mod json;
 mod latest;
 mod log;
+mod mqtt;
 mod presence;
 mod presence_functions;
 mod presence_info;

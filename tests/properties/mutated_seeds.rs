@@ -17,6 +17,8 @@ pub mod frames;
 mod header_line;
 #[path = "../../fuzz/checks/json_commands.rs"]
 mod json_commands;
+#[path = "../../fuzz/checks/mqtt_packets.rs"]
+mod mqtt_packets;
 #[path = "../../fuzz/checks/patterns.rs"]
 pub mod patterns;
 #[path = "../../fuzz/checks/proxy_headers.rs"]
@@ -46,6 +48,11 @@ fn the_header_line_check_passes_for_mutated_seeds() {
 #[test]
 fn the_json_commands_check_passes_for_mutated_seeds() {
     check_mutated_seeds("json_commands", json_commands::check);
+}
+
+#[test]
+fn the_mqtt_packets_check_passes_for_mutated_seeds() {
+    check_mutated_seeds("mqtt_packets", mqtt_packets::check);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::close::Close;
 use crate::protocol::close_code::close_frame;
 use crate::protocol::json::{depth, fault};
 use crate::protocol::{
-    Code, DecodeError, Decoded, Encode, Format, Id, Message, Push, Reply, ReplyError, Speak, Stamp,
+    Code, DecodeError, Decoded, Encode, Format, Id, Message, Packets, Push, Reply, ReplyError,
+    Speak, Stamp,
 };
 use crate::publication::{Channel, PayloadKind, Publication, ReplayStart, SessionId};
 
@@ -24,6 +25,10 @@ pub struct AiChat(ChatRequests);
 
 impl Speak for AiChat {
     fn begin(&mut self, _: SessionId) {}
+
+    fn packets(&self) -> Option<Box<dyn Packets>> {
+        None
+    }
 
     fn decode(&self, message: Message, depth_max: usize) -> Decoded {
         if message.kind == PayloadKind::Binary {
@@ -68,6 +73,10 @@ impl Speak for AiChat {
 
     fn format(&self) -> Format {
         Format::AiChat
+    }
+
+    fn last_bytes(&self, close: Close) -> Option<Bytes> {
+        self.format().close(close)
     }
 
     fn channels(&self) -> &[Channel] {

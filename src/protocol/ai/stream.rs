@@ -9,7 +9,7 @@ use crate::close::Close;
 use crate::framing::chunked;
 use crate::framing::sse::{COMMENT, SseEvent};
 use crate::protocol::{
-    DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp,
+    DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak, Stamp,
 };
 use crate::publication::{Channel, Publication, ReplayStart, SessionId};
 
@@ -28,6 +28,10 @@ pub struct AiStream {
 
 impl Speak for AiStream {
     fn begin(&mut self, _: SessionId) {}
+
+    fn packets(&self) -> Option<Box<dyn Packets>> {
+        None
+    }
 
     fn decode(&self, _: Message, _: usize) -> Decoded {
         Err(DecodeError::Close(Close::Unsupported(
@@ -49,6 +53,10 @@ impl Speak for AiStream {
 
     fn format(&self) -> Format {
         Format::AiStream
+    }
+
+    fn last_bytes(&self, close: Close) -> Option<Bytes> {
+        self.format().close(close)
     }
 
     fn channels(&self) -> &[Channel] {

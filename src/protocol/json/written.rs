@@ -143,7 +143,7 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
             user: user.as_deref(),
             expires_in_ms: expires_in.map(|left| left.as_millis() as u64),
         },
-        Reply::Pong { id } => JsonMessage::Pong { id: id.as_ref() },
+        Reply::Connected { id } | Reply::Pong { id } => JsonMessage::Pong { id: id.as_ref() },
         Reply::Error(ReplyError { id, channel, code, message }) => JsonMessage::Error {
             id: id.as_ref(),
             channel: channel.as_deref(),

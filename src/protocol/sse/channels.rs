@@ -12,7 +12,9 @@ use super::{NOT_RECOVERED, RETRY_MS, Sse, SseEvents};
 use crate::close::Close;
 use crate::framing::sse::SseEvent;
 use crate::protocol::json::{publication, written};
-use crate::protocol::{Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
+use crate::protocol::{
+    Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak, Stamp,
+};
 use crate::publication::{Channel, Position, Publication, ReplayStart, SessionId};
 
 /// A session of several channels.
@@ -57,6 +59,10 @@ impl SseChannels {
 impl Speak for SseChannels {
     fn begin(&mut self, _: SessionId) {}
 
+    fn packets(&self) -> Option<Box<dyn Packets>> {
+        None
+    }
+
     fn decode(&self, _: Message, _: usize) -> Decoded {
         Sse::refuse_message()
     }
@@ -99,6 +105,10 @@ impl Speak for SseChannels {
 
     fn format(&self) -> Format {
         Format::SseChannels
+    }
+
+    fn last_bytes(&self, close: Close) -> Option<Bytes> {
+        self.format().close(close)
     }
 
     fn channels(&self) -> &[Channel] {

@@ -25,6 +25,7 @@ use crate::session::Session;
 use crate::telemetry;
 use crate::transport::admitted_request;
 use crate::transport::http::attach;
+use crate::transport::packet_connection::PacketConnection;
 use crate::transport::request;
 use crate::transport::request_body::{Http2Body, RequestBody};
 use crate::transport::request_outcome::RequestOutcome;
@@ -75,9 +76,13 @@ pub async fn run(
             let stream = begin_stream(respond, response, receive, InputEnd::EndStream);
             if let Some(stream) = stream {
                 let stream = attach(&session, stream, began);
-                let (format, config) = (session.format(), session.config());
-                let socket = WebSocket::new(stream, Vec::new(), format, config);
-                start(session, socket, running);
+                let socket = WebSocket::new(stream, Vec::new(), session.config());
+                match session.packets() {
+                    None => start(session, socket, running),
+                    Some(packets) => {
+                        start(session, PacketConnection::new(socket, packets), running);
+                    }
+                }
             }
         }
         (RequestOutcome::Stream(response, session), Some(receive)) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::connection::Http2Connection;
@@ -46,10 +47,10 @@ impl<C: Connection> Connection for SessionStream<C> {
     }
 
     /// A client that is to reconnect elsewhere must not do so on the same connection.
-    async fn close(&mut self, close: Close, outbound: &Outbound) {
+    async fn close(&mut self, close: Close, last: Option<Bytes>, outbound: &Outbound) {
         if close.reconnects_after().is_some() {
             self.connection.leave();
         }
-        self.stream.close(close, outbound).await;
+        self.stream.close(close, last, outbound).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::close::Close;
 use crate::http::Parameter;
-use crate::protocol::{ai, json, plain, pusher};
+use crate::protocol::{ai, json, mqtt, plain, pusher};
 use crate::transport::request_refused::RequestRefused;
 use crate::transport::routed_request::{RoutedRequest, SessionRequest};
 
@@ -12,6 +12,11 @@ pub fn json(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
 
 pub fn ai_chat(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     Ok(SessionRequest::new(ai::AiChat::default()))
+}
+
+pub fn mqtt(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    let protocol = mqtt::Mqtt::new(mqtt::Carrier::WebSocket, routed.message_bytes_max);
+    Ok(SessionRequest::new(protocol))
 }
 
 /// A client that names an unknown application or version is told by a close code, because it would try again for ever

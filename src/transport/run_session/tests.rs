@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 
@@ -51,8 +52,8 @@ impl Connection for Faulty {
         self.0.check_heartbeat(now, excused, outbound)
     }
 
-    async fn close(&mut self, close: Close, outbound: &Outbound) {
-        self.0.close(close, outbound).await;
+    async fn close(&mut self, close: Close, last: Option<Bytes>, outbound: &Outbound) {
+        self.0.close(close, last, outbound).await;
     }
 }
 
@@ -96,7 +97,7 @@ async fn session(node: &Arc<SessionContext>) -> Box<Session> {
 }
 
 fn websocket(node: &SessionContext, stream: DuplexStream) -> WebSocket<DuplexStream> {
-    WebSocket::new(stream, Vec::new(), Format::Plain, &node.config)
+    WebSocket::new(stream, Vec::new(), &node.config)
 }
 
 /// A client's text frame, with a mask of zeros.

@@ -20,8 +20,7 @@ async fn other_tasks_get_a_turn_while_a_client_floods() {
     {
         let flood = [&[0x01, 0x80, 0, 0, 0, 0][..], &frame.repeat(1 << 20)].concat();
         let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
-        let mut socket =
-            WebSocket::new(std::io::Cursor::new(flood), Vec::new(), Format::Plain, &config());
+        let mut socket = WebSocket::new(std::io::Cursor::new(flood), Vec::new(), &config());
         let mut turns = 1;
         loop {
             match socket.poll_event(&mut cx, &outbound, true) {
@@ -39,7 +38,7 @@ async fn a_client_that_resumes_reading_gets_the_newest_latest_frame() {
     let (mut client, node) = duplex(4);
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
     outbound.begin_subscription(1);
-    let mut socket = WebSocket::new(node, Vec::new(), Format::Plain, &config());
+    let mut socket = WebSocket::new(node, Vec::new(), &config());
     let mut cx = Context::from_waker(Waker::noop());
     let latest = |skipped| Latest { pushed: Pushed::Covered, skipped };
     let push = |text: &'static str| outbound.push_latest(1, Bytes::from_static(text.as_bytes()));
@@ -65,7 +64,7 @@ async fn bytes_buffered_by_a_stream_are_flushed_although_no_frame_follows() {
     let (mut client, node) = duplex(4);
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
     // Like TLS, it accepts more than the socket does, and sends the rest only when it is flushed.
-    let mut socket = WebSocket::new(BufWriter::new(node), Vec::new(), Format::Plain, &config());
+    let mut socket = WebSocket::new(BufWriter::new(node), Vec::new(), &config());
     let mut cx = Context::from_waker(Waker::noop());
     outbound.push_own(Bytes::from_static(b"held back")).unwrap();
     let mut received = Vec::new();
