@@ -64,13 +64,22 @@ impl Config {
         let internal = internal::Config::read(&mut settings);
         let broker = broker::Config::read(&mut settings);
         let session = session::Config::read(&mut settings);
-        let listen = fixed.map_or(server.listen, |fixed| fixed.listen);
+        let mqtt = transport::DirectConfig::read(&mut settings);
+        let (_, most_exposed) = checked::most_exposed(&server, &mqtt);
+        let listen = fixed.map_or(most_exposed, |fixed| fixed.listen);
         let auth = auth::Config::read(&mut settings, listen);
         if let Some(fixed) = fixed {
             fixed.guard(&mut settings, &auth, &internal, is_empty);
         }
         if server.listen.is_also(internal.listen) {
             settings.fault("internal.listen", "must be another address than server.listen");
+        }
+        for (other, address) in
+            [("server.listen", server.listen), ("internal.listen", internal.listen)]
+        {
+            if mqtt.listen.is_some_and(|listen| listen.is_also(address)) {
+                settings.fault("mqtt.listen", format!("must be another address than {other}"));
+            }
         }
         let presence = presence::Config::read(&mut settings);
         let events = events::Config::read(&mut settings, &broker.prefix, broker.url.is_memory());
@@ -109,6 +118,7 @@ impl Config {
             presence,
             events,
             drain,
+            mqtt,
             telemetry,
             pusher,
             rules,

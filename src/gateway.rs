@@ -43,22 +43,24 @@ pub struct Gateway {
     sources: Sources,
     public: Listener,
     internal: Listener,
+    mqtt: Option<Listener>,
 }
 
 impl Gateway {
-    /// Binds both listeners. `sources`: the configuration's sources, for reloading.
+    /// Binds all listeners. `sources`: the configuration's sources, for reloading.
     pub fn bind(config: Config, sources: Sources) -> anyhow::Result<Self> {
         let listen = |key: &str, address| {
             listener::bind(address).with_context(|| format!("cannot listen on {key} = {address}"))
         };
         let public = listen("server.listen", config.server.listen)?;
         let internal = listen("internal.listen", config.internal.listen)?;
-        Ok(Self { config, sources, public, internal })
+        let mqtt = config.mqtt.listen.map(|address| listen("mqtt.listen", address)).transpose()?;
+        Ok(Self { config, sources, public, internal, mqtt })
     }
 
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: impl Future<Output = StopReason>) -> anyhow::Result<()> {
-        let Self { config, sources, public, internal } = self;
+        let Self { config, sources, public, internal, mqtt } = self;
         let node = NodeId::random();
         let exporting = telemetry::start_tracing(&config.telemetry.traces, node)?;
         let hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
@@ -68,6 +70,9 @@ impl Gateway {
             internal.local_addr()?,
             &config.broker.url.masked(),
         );
+        if let Some(mqtt) = &mqtt {
+            telemetry::listening_directly("mqtt", mqtt.local_addr()?);
+        }
         if !config.internal.listen.ip().is_loopback() && config.internal.api_key.is_none() {
             telemetry::internal_is_open(config.internal.listen);
         }
@@ -100,6 +105,7 @@ impl Gateway {
             server: Live::new(config.server.clone()),
             internal: Live::new(config.internal.clone()),
             drain: Live::new(config.drain.clone()),
+            mqtt: Live::new(config.mqtt.clone()),
         };
         let (stepping, checking) = (hub.clone(), followers.auth.clone());
         clock::watch(move || {
@@ -113,6 +119,8 @@ impl Gateway {
         critical_tasks::spawn("tls", tls::watch("server", move || shown.get().tls.clone()));
         let shown = inside.clone();
         critical_tasks::spawn("tls", tls::watch("internal", move || shown.get().tls.clone()));
+        let (direct, shown) = (followers.mqtt.clone(), followers.mqtt.clone());
+        critical_tasks::spawn("tls", tls::watch("mqtt", move || shown.get().tls.clone()));
         let context = Arc::new(SessionContext::new(session::SessionState {
             hub: hub.clone(),
             presence: presence.clone(),
@@ -139,7 +147,13 @@ impl Gateway {
         let auth_in_use = auth.clone();
         Reload::new(sources, &config, followers).start(hangup);
         let serving = front.clone().serve(public);
-        let accepting = critical_tasks::spawn("public listener", async { match serving.await {} });
+        let mut accepting =
+            vec![critical_tasks::spawn("public listener", async { match serving.await {} })];
+        if let Some(mqtt) = mqtt {
+            let serving = front.clone().serve_direct(mqtt, direct);
+            accepting
+                .push(critical_tasks::spawn("mqtt listener", async { match serving.await {} }));
+        }
         let parts = internal::InternalState {
             hub: hub.clone(),
             presence,

@@ -12,7 +12,7 @@ use std::io;
 
 use rustls::CertificateError;
 
-pub use self::alpn::{HTTP_1, HTTP_2_AND_1};
+pub use self::alpn::{ANY, HTTP_1, HTTP_2_AND_1};
 pub use self::files::Files;
 pub use self::no_verification::unverified_client;
 pub use self::server::{Encrypted, TlsServer, speaks_http2, watch};

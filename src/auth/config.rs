@@ -103,7 +103,7 @@ fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Opt
             settings.fault(
                 "auth.mode",
                 format!(
-                    "server.listen = {listen} is reachable from other hosts, and clients do not have \
+                    "the address {listen} is reachable from other hosts, and clients do not have \
                      to authenticate; configure auth.keys, or set auth.mode = \"none\" if that is \
                      intended"
                 ),

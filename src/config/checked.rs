@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::rules::{BuiltInRules, Rules};
-use crate::settings::KeySpec;
+use crate::settings::{KeySpec, ListenAddress};
 use crate::{
     apps, auth, broker, drain, events, internal, limits, presence, session, telemetry, transport,
 };
@@ -21,6 +21,7 @@ pub struct Config {
     pub presence: presence::Config,
     pub events: events::Config,
     pub drain: drain::Config,
+    pub mqtt: transport::DirectConfig,
     pub telemetry: telemetry::Config,
     pub pusher: apps::Config,
     pub rules: Rules,
@@ -37,6 +38,11 @@ impl Config {
             Some(prefix) => key.starts_with(prefix),
             None => key == *live,
         })
+    }
+
+    /// The clients' listener that is reachable from the most hosts.
+    pub fn most_exposed(&self) -> (&'static str, ListenAddress) {
+        most_exposed(&self.server, &self.mqtt)
     }
 
     /// The effective configuration as TOML, each value with its source, secrets masked.
@@ -65,6 +71,16 @@ impl Config {
     }
 }
 
+/// The key and address of the listener that is reachable from other hosts, if one of the two is; else of the public one.
+pub fn most_exposed(
+    server: &transport::Config,
+    mqtt: &transport::DirectConfig,
+) -> (&'static str, ListenAddress) {
+    let is_exposed = |it: &ListenAddress| !it.ip().is_loopback();
+    let other = mqtt.listen.filter(|it| is_exposed(it) && !is_exposed(&server.listen));
+    other.map_or(("server.listen", server.listen), |it| ("mqtt.listen", it))
+}
+
 /// The keys that a running node applies; the others need a restart.
 const LIVE: &[&str] = &[
     "rules*",
@@ -79,6 +95,8 @@ const LIVE: &[&str] = &[
     "server.trusted_proxies",
     "internal.api_key",
     "internal.tls.*",
+    "mqtt.proxy_protocol",
+    "mqtt.tls.*",
     "telemetry.log_level",
     "telemetry.trace_ratio",
 ];

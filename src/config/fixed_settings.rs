@@ -10,7 +10,7 @@ use crate::{auth, internal};
 /// What a running node cannot change, or must not lose by mistake.
 #[derive(Clone, Debug)]
 pub struct FixedSettings {
-    /// The address it listens on, whatever the new configuration contains.
+    /// The most exposed address it listens on, whatever the new configuration contains.
     pub(super) listen: ListenAddress,
     requires_tokens: bool,
     has_api_key: bool,
@@ -20,7 +20,7 @@ pub struct FixedSettings {
 impl FixedSettings {
     pub fn of(config: &Config) -> Self {
         let mut fixed = Self {
-            listen: config.server.listen,
+            listen: config.most_exposed().1,
             requires_tokens: false,
             has_api_key: false,
             rules: config.rules.current(),

@@ -37,6 +37,7 @@ pub struct Followers {
     pub server: Live<transport::Config>,
     pub internal: Live<internal::Config>,
     pub drain: Live<drain::Config>,
+    pub mqtt: Live<transport::DirectConfig>,
 }
 
 /// The settings of a running node.
@@ -157,6 +158,8 @@ impl Followers {
             config.server.tls.map(|new| new.or_same(self.server.get().tls.as_ref()));
         config.internal.tls =
             config.internal.tls.map(|new| new.or_same(self.internal.get().tls.as_ref()));
+        config.mqtt.tls = config.mqtt.tls.map(|new| new.or_same(self.mqtt.get().tls.as_ref()));
+        self.mqtt.replace(config.mqtt);
         self.server.replace(config.server);
         self.internal.replace(config.internal);
         self.drain.replace(config.drain);

@@ -40,8 +40,8 @@ pub struct Shutdown {
     pub drain: Drain,
     pub hub: Hub,
     pub fleet: Fleet,
-    /// The public listener.
-    pub accepting: AbortHandle,
+    /// The listeners of clients.
+    pub accepting: Vec<AbortHandle>,
 }
 
 impl Shutdown {
@@ -89,7 +89,7 @@ impl Shutdown {
 
     async fn close(&self, pace: Pace) -> usize {
         self.drain.enter(Phase::Draining);
-        self.accepting.abort();
+        self.accepting.iter().for_each(AbortHandle::abort);
         let deadline = Instant::now() + pace.period + pace.gone_timeout;
         self.drain.close_all(self.hub.registry().connections(), pace.period).await;
         let remaining = self.gone(deadline).await;

@@ -225,14 +225,28 @@ impl<'a> Section<'a> {
 
     /// An address and port to listen on.
     pub fn address(&mut self, key: &str, default: &str, doc: &'static str) -> ListenAddress {
+        let default = RawValue::Text(default.to_owned());
+        self.address_or(key, Some(default), doc).expect("the default address parses")
+    }
+
+    /// The same for a key without default.
+    pub fn address_if_given(&mut self, key: &str, doc: &'static str) -> Option<ListenAddress> {
+        self.address_or(key, None, doc)
+    }
+
+    fn address_or(
+        &mut self,
+        key: &str,
+        default: Option<RawValue>,
+        doc: &'static str,
+    ) -> Option<ListenAddress> {
         let words = ListenAddress::ALLOWED.to_owned();
         let parse = |given: &RawValue| match given {
             RawValue::Text(text) => text.parse().ok(),
             _ => None,
         };
         let write = |address: &ListenAddress| quoted(&address.to_string());
-        self.read_key(key, Some(RawValue::Text(default.to_owned())), words, doc, parse, write)
-            .expect("the default address parses")
+        self.read_key(key, default, words, doc, parse, write)
     }
 
     /// A list of texts, as [`RawValue::texts`] reads it.

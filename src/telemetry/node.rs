@@ -13,6 +13,11 @@ pub fn listening(node: NodeId, public: SocketAddr, internal: SocketAddr, broker:
     tracing::info!(%node, %public, %internal, broker, "listening");
 }
 
+/// The node listens for clients of one protocol without HTTP.
+pub fn listening_directly(protocol: &str, address: SocketAddr) {
+    tracing::info!(protocol, %address, "listening");
+}
+
 /// The demo pages are served at this URL.
 pub fn demo(url: &str) {
     tracing::info!(url, "demo pages");

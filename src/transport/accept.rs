@@ -28,7 +28,7 @@ use crate::tls;
 const PREFACE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why a connection is not admitted.
-enum AdmissionError {
+pub enum AdmissionError {
     /// It is refused with a response.
     Refused(ConnectionRefusal, Option<IpAddr>),
     /// It is closed without a response: its bytes are not of a protocol of this listener.
@@ -46,7 +46,8 @@ impl Public {
 
     /// Handles an accepted socket.
     async fn handshake(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
-        match self.admit_connection(&mut stream, peer).await {
+        let has_proxy_header = self.server.get().proxy_protocol;
+        match self.admit_connection(&mut stream, peer, has_proxy_header).await {
             Ok(admitted) => self.serve_admitted(stream, admitted).await,
             Err(AdmissionError::Refused(refusal, client)) => {
                 refusal.count(client);
@@ -113,11 +114,12 @@ impl Public {
         }
     }
 
-    /// Applies all limits and reads the PROXY header, before the client's own bytes are read.
-    async fn admit_connection(
+    /// Applies all limits and reads the PROXY header, if there is one, before the client's own bytes are read.
+    pub(super) async fn admit_connection(
         &self,
         stream: &mut TcpStream,
         peer: SocketAddr,
+        has_proxy_header: bool,
     ) -> Result<AdmittedConnection, AdmissionError> {
         let accepted = Instant::now();
         let server = self.server.current();
@@ -125,7 +127,7 @@ impl Public {
         let away = |client| move |refusal| AdmissionError::Refused(refusal, client);
         let slot = self.admission.admit().map_err(away(None))?;
         let mut peer = Peer::of_socket(peer.ip(), &server.trusted_proxies);
-        if server.proxy_protocol {
+        if has_proxy_header {
             // Boxed, because a task is as large as the largest future that it awaits.
             peer = Box::pin(peer_behind(stream, peer, &server, deadline)).await?;
         }

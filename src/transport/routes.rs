@@ -182,6 +182,11 @@ pub fn check_signed(
     pusher::api::SignedRequest::check(apps, method, rest, query, now_seconds)
 }
 
+/// A session on the listener without HTTP. `message_bytes_max`: most bytes of a packet.
+pub fn direct(message_bytes_max: usize) -> SessionRequest {
+    SessionRequest::new(mqtt::Mqtt::new(mqtt::Carrier::Stream, message_bytes_max))
+}
+
 /// The session that waits until something is appended to a stream.
 pub fn stream_poll(channel: Channel, reading: &StreamReading) -> SessionRequest {
     let since = vec![Some(ReplayStart::After(reading.position))];

@@ -4,7 +4,6 @@
 mod decoder;
 pub mod handshake;
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,15 +16,13 @@ use tokio::time::{Instant, timeout};
 
 pub use self::decoder::{Decoder, Incoming};
 use super::heartbeat::{Beat, Heartbeat};
+use super::scratch::with_scratch;
 use super::writer::ConnectionWriter;
 use crate::close::Close;
 use crate::framing::websocket;
 use crate::outbound::Outbound;
 use crate::session::{Config, Connection, ConnectionEvent};
 use crate::telemetry;
-
-/// Most bytes of one read. All connections of a thread share one such buffer.
-const SCRATCH_BYTES: usize = 64 << 10;
 
 /// How many consecutive events are handled before other tasks get a turn.
 const TURN: usize = 64;
@@ -38,11 +35,6 @@ const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The same for a client that violated the protocol or was silent.
 const CLOSE_HANDSHAKE_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
-
-thread_local! {
-    /// A read completes within one poll, so one buffer per thread is enough for all its connections.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
-}
 
 /// A socket after its upgrade.
 pub struct WebSocket<S> {
@@ -156,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
     }
 
     fn poll_read_once(&mut self, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        SCRATCH.with_borrow_mut(|scratch| {
+        with_scratch(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
             let bytes = buffer.filled_mut();

@@ -6,5 +6,6 @@ mod client;
 mod connecting;
 mod hostile;
 mod publishing;
+mod tcp;
 
 pub use self::client::{Mqtt, V3, V5};

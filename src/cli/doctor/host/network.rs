@@ -5,6 +5,7 @@ use super::super::sizes::{bytes, many};
 use super::facts::Facts;
 use super::room::{capacity_level, configured_connections};
 use crate::config::Config;
+use crate::settings::ListenAddress;
 
 /// Linux' default since 5.4.
 const SOMAXCONN_MIN: usize = 4096;
@@ -73,9 +74,9 @@ fn own_port(facts: &Facts, config: &Config) -> Option<Finding> {
         });
         ranges.into_iter().any(|range| range.contains(&port))
     };
-    let listens = [config.server.listen.port(), config.internal.listen.port()];
-    let taken =
-        listens.into_iter().find(|port| (first..=last).contains(port) && !reserved(*port))?;
+    let listens = [Some(config.server.listen), Some(config.internal.listen), config.mqtt.listen];
+    let ports = listens.into_iter().flatten().map(ListenAddress::port);
+    let taken = ports.into_iter().find(|port| (first..=last).contains(port) && !reserved(*port))?;
     Some(Finding::warning(
         "listening port",
         format!("{taken} is in the range of outgoing connections"),

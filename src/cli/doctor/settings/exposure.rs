@@ -15,17 +15,14 @@ fn is_open(config: &Config) -> bool {
 }
 
 fn auth(config: &Config) -> Option<Finding> {
-    let listen = config.server.listen;
+    let (key, listen) = config.most_exposed();
     if listen.ip().is_loopback() {
-        return Some(Finding::ok(
-            "who may connect",
-            format!("this host only: server.listen = {listen}"),
-        ));
+        return Some(Finding::ok("who may connect", format!("this host only: {key} = {listen}")));
     }
     let level = if is_open(config) { Level::Warning } else { Level::Ok };
     let measured = match is_open(config) {
         true => format!("every client that reaches {listen}: auth.mode = none"),
-        false => format!("clients with a token: server.listen = {listen}"),
+        false => format!("clients with a token: {key} = {listen}"),
     };
     let why = "those clients may read and publish whatever rules allow anyone, and without rules everything";
     Some(Finding::new(
