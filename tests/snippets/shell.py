@@ -86,7 +86,7 @@ TOURS = {
             'var index = connect("/ws").subscribe("chat:index", ({ data }) => console.log("publication:", data.input));': (
                 "subscribed to the index",),
             """curl http://127.0.0.1:9090/api/publish/chat:index -d '{"input":"high water"}'""": ("publication: high water",),
-            'var events = new EventSource("/sse/chat:index");': ("open",),
+            'var source = new EventSource("/sse/chat:index");': ("open",),
             'redis-cli PUBLISH tidegate:chat:index "low water"': ("event: low water",),
         },
     ),
