@@ -1,10 +1,11 @@
-//! One WebSocket or event stream of the load generator: non-blocking, without a library, with as little CPU as possible.
+//! One WebSocket, event stream or MQTT connection of the load generator: non-blocking, without a library, with as little CPU as possible.
 
 use std::io::{self, Read, Write};
 
 use mio::net::TcpStream;
 
 use crate::frame;
+use crate::mqtt;
 
 /// The key and its accept value are the example of RFC 6455 (section 1.3); a fixed pair saves a hash for each connection.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -28,12 +29,24 @@ pub enum Request {
         /// The messages that the client sends as soon as it is connected.
         opening: Vec<Message>,
     },
+    /// MQTT over TCP, and the packets that the client sends as soon as it is connected.
+    Packets(Vec<u8>),
 }
 
 /// A message of a client.
 #[derive(Clone)]
 pub enum Message {
     Text(String),
+    Binary(Vec<u8>),
+}
+
+/// How a connection divides what it receives into messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    WebSocket,
+    EventStream,
+    /// Packets of MQTT, without HTTP before them.
+    Packets,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,7 +60,7 @@ pub enum Phase {
 pub struct Connection {
     pub stream: TcpStream,
     pub phase: Phase,
-    is_event_stream: bool,
+    framing: Framing,
     /// Frames that are sent after the upgrade.
     opening: Vec<u8>,
     /// The received part of an incomplete frame or upgrade response.
@@ -64,19 +77,26 @@ impl Connection {
             Request::WebSocket { path, subprotocol, opening } => {
                 (*path, *subprotocol, opening.as_slice())
             }
+            Request::Packets(packets) => return Self::of_packets(stream, packets.clone()),
         };
         let protocol = subprotocol
             .map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"))
             .unwrap_or_default();
         let mut opening = Vec::new();
         for message in messages {
-            let Message::Text(text) = message;
-            frame::push_masked(&mut opening, frame::TEXT, text.as_bytes());
+            let (opcode, payload) = match message {
+                Message::Text(text) => (frame::TEXT, text.as_bytes()),
+                Message::Binary(bytes) => (frame::BINARY, bytes.as_slice()),
+            };
+            frame::push_masked(&mut opening, opcode, payload);
         }
-        let is_event_stream = matches!(request, Request::EventStream(_));
-        let upgrade = match is_event_stream {
-            true => "Accept: text/event-stream\r\n".to_owned(),
-            false => format!(
+        let framing = match request {
+            Request::EventStream(_) => Framing::EventStream,
+            _ => Framing::WebSocket,
+        };
+        let upgrade = match framing {
+            Framing::EventStream => "Accept: text/event-stream\r\n".to_owned(),
+            _ => format!(
                 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                  Sec-WebSocket-Key: {KEY}\r\n{protocol}"
             ),
@@ -84,7 +104,12 @@ impl Connection {
         let unsent =
             format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{upgrade}\r\n").into_bytes();
         let (phase, partial) = (Phase::Connecting, Vec::new());
-        Self { stream, phase, is_event_stream, opening, partial, unsent }
+        Self { stream, phase, framing, opening, partial, unsent }
+    }
+
+    fn of_packets(stream: TcpStream, unsent: Vec<u8>) -> Self {
+        let (phase, framing) = (Phase::Connecting, Framing::Packets);
+        Self { stream, phase, framing, opening: Vec::new(), partial: Vec::new(), unsent }
     }
 
     /// Queues a text frame.
@@ -98,7 +123,10 @@ impl Connection {
             if let Some(error) = self.stream.take_error().map_err(|error| error.to_string())? {
                 return Err(format!("connecting: {error}"));
             }
-            self.phase = Phase::Upgrading;
+            self.phase = match self.framing {
+                Framing::Packets => Phase::Open,
+                _ => Phase::Upgrading,
+            };
         }
         let mut sent = 0;
         while sent < self.unsent.len() {
@@ -158,17 +186,19 @@ impl Connection {
             let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
                 return Ok(0);
             };
-            match self.is_event_stream {
-                true => expect_stream(&bytes[..head])?,
-                false => expect_upgraded(&bytes[..head])?,
+            match self.framing {
+                Framing::EventStream => expect_stream(&bytes[..head])?,
+                _ => expect_upgraded(&bytes[..head])?,
             }
             self.phase = Phase::Open;
             taken = head + 4;
             self.unsent.append(&mut std::mem::take(&mut self.opening));
             self.write()?;
         }
-        if self.is_event_stream {
-            return Ok(taken + take_events(&bytes[taken..], received));
+        match self.framing {
+            Framing::EventStream => return Ok(taken + take_events(&bytes[taken..], received)),
+            Framing::Packets => return take_packets(bytes, received),
+            Framing::WebSocket => {}
         }
         while let Some(frame) = frame::first(&bytes[taken..])? {
             taken += frame.length;
@@ -186,6 +216,22 @@ impl Connection {
         }
         Ok(taken)
     }
+}
+
+/// Passes each complete PUBLISH to `received`. Returns the number of bytes taken. Fails if the node has refused something.
+fn take_packets(bytes: &[u8], received: &mut impl FnMut(&[u8])) -> Result<usize, String> {
+    let mut taken = 0;
+    while let Some(length) = mqtt::packet_length(&bytes[taken..]) {
+        let packet = &bytes[taken..taken + length];
+        match packet[0] >> 4 {
+            mqtt::PUBLISH => received(packet),
+            // CONNACK and SUBACK end with a code.
+            mqtt::CONNACK | mqtt::SUBACK if packet[length - 1] < 0x80 => {}
+            _ => return Err(format!("the node has sent the packet {packet:?}")),
+        }
+        taken += length;
+    }
+    Ok(taken)
 }
 
 /// Passes each complete event that has data to `received`. Returns the number of bytes taken.

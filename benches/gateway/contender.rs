@@ -40,7 +40,9 @@ impl Contender {
                 json::subscribe(&mut sessions, |_| vec!["bench".into()])?;
                 sessions
             }
-            request => Clients::connected(node.address, &vec![request.clone(); SUBSCRIBERS])?,
+            request => {
+                Clients::connected(node.address_for(request), &vec![request.clone(); SUBSCRIBERS])?
+            }
         };
         let channels = match request {
             Request::EventStream(path) => path.matches("channel=").count().max(1),

@@ -2,6 +2,7 @@
 
 /// Operation codes of RFC 6455, section 5.2.
 pub const TEXT: u8 = 0x1;
+pub const BINARY: u8 = 0x2;
 pub const CLOSE: u8 = 0x8;
 pub const PING: u8 = 0x9;
 pub const PONG: u8 = 0xA;

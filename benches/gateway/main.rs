@@ -5,7 +5,7 @@
 //! | `fanout` `flood` `memory` `event_streams` `protocols` `publish` `history` `receive` `connect` `events` `order` `slowloris` `runs` | one measurement each |
 //! | `node` `redis` `floor` | the processes: the node under test, its Redis, the minimal server for comparison |
 //! | `contender` | a node with subscribers of one kind, compared with others |
-//! | `client` `connection` `frame` `json` | the load generator |
+//! | `client` `connection` `frame` `json` `mqtt` | the load generator |
 //! | `process` `cores` `table` | CPU and memory of a process, pinning, the table of results |
 
 #![expect(
@@ -27,6 +27,7 @@ mod frame;
 mod history;
 mod json;
 mod memory;
+mod mqtt;
 mod node;
 mod order;
 mod process;

@@ -60,7 +60,7 @@ pub fn idle_with(
     let redis = Redis::start(Cores::Any)?;
     let mut node = Node::start_with(&redis, Cores::Any, settings)?;
     let empty = stable_pss(&node, None)?;
-    let mut clients = Clients::connected(node.address, &requests)?;
+    let mut clients = Clients::connected(node.address_for(&requests[0]), &requests)?;
     node.wait_subscribed(CONNECTIONS * channels, SHARED_CHANNELS * channels)?;
     let idle = stable_pss(&node, Some(&mut clients))?;
     println!("  the node alone: {} KiB", empty / 1024);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::connection::Request;
 use crate::cores::Cores;
 use crate::process::Process;
 use crate::redis::{Redis, free_address};
@@ -16,6 +17,8 @@ const SETTLING_MAX: Duration = Duration::from_secs(20);
 pub struct Node {
     pub process: Process,
     pub address: SocketAddr,
+    /// Of MQTT over TCP.
+    pub packets: SocketAddr,
     internal: SocketAddr,
 }
 
@@ -27,7 +30,7 @@ impl Node {
 
     /// The same with further settings.
     pub fn start_with(redis: &Redis, cores: Cores, settings: &[&str]) -> Result<Self> {
-        let (address, internal) = (free_address()?, free_address()?);
+        let (address, internal, packets) = (free_address()?, free_address()?, free_address()?);
         // Selects another build to measure, for comparisons.
         let binary = std::env::var("TIDEGATE_BINARY")
             .unwrap_or_else(|_| env!("CARGO_BIN_EXE_tidegate").into());
@@ -37,6 +40,7 @@ impl Node {
         for setting in [
             format!("server.listen={address}"),
             format!("internal.listen={internal}"),
+            format!("mqtt.listen={packets}"),
             format!("broker.url={}", redis.url()),
             "demo=false".into(),
             "telemetry.log_level=warn".into(),
@@ -49,12 +53,20 @@ impl Node {
             command.arg("--set").arg(setting);
         }
         let mut node =
-            Self { process: Process::spawn("the node", &mut command)?, address, internal };
+            Self { process: Process::spawn("the node", &mut command)?, address, packets, internal };
         node.wait("the node to be ready", |node| {
             node.process.expect_alive()?;
             Ok(node.get("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
         })?;
         Ok(node)
+    }
+
+    /// Where a client connects.
+    pub fn address_for(&self, request: &Request) -> SocketAddr {
+        match request {
+            Request::Packets(_) => self.packets,
+            _ => self.address,
+        }
     }
 
     /// Waits until the node has `subscriptions` and Redis has confirmed their `channels`: the node answers an upgrade before

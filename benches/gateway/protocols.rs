@@ -1,4 +1,4 @@
-//! Other protocols over WebSockets: the CPU of a delivery to 1,000 subscribers at a fixed rate, compared with json, and the
+//! Other protocols: the CPU of a delivery to 1,000 subscribers at a fixed rate, compared with json, and the
 //! memory of idle subscribers.
 
 use anyhow::Result;
@@ -7,6 +7,7 @@ use crate::connection::{Message, Request};
 use crate::contender::{Contender, compare};
 use crate::cores::Cores;
 use crate::memory::idle_with;
+use crate::mqtt;
 use crate::redis::Redis;
 use crate::table::{Goal, Length, Table};
 
@@ -22,16 +23,32 @@ struct Spoken {
     bytes_max: f64,
 }
 
-const SPOKEN: &[Spoken] = &[Spoken {
-    name: "Pusher",
-    settings: &[
-        r#"pusher.apps=[{id="1",key="bench",secret="bench-bench-bench-bench"}]"#,
-        r#"rules=[{pattern="**"}]"#,
-    ],
-    request: pusher,
-    cost_max: 1.15,
-    bytes_max: 4096.0,
-}];
+const SPOKEN: &[Spoken] = &[
+    Spoken {
+        name: "Pusher",
+        settings: &[
+            r#"pusher.apps=[{id="1",key="bench",secret="bench-bench-bench-bench"}]"#,
+            r#"rules=[{pattern="**"}]"#,
+        ],
+        request: pusher,
+        cost_max: 1.15,
+        bytes_max: 4096.0,
+    },
+    Spoken {
+        name: "MQTT over WebSockets",
+        settings: &[],
+        request: mqtt_over_websockets,
+        cost_max: 1.15,
+        bytes_max: 4096.0,
+    },
+    Spoken {
+        name: "MQTT over TCP",
+        settings: &[],
+        request: |channel| Request::Packets(mqtt::opening(channel)),
+        cost_max: 1.15,
+        bytes_max: 3072.0,
+    },
+];
 
 pub fn measure(length: Length, table: &mut Table) -> Result<()> {
     let redis = Redis::start(Cores::Any)?;
@@ -57,5 +74,13 @@ fn pusher(channel: &str) -> Request {
         path: "/app/bench?protocol=7",
         subprotocol: None,
         opening: vec![Message::Text(subscribe)],
+    }
+}
+
+fn mqtt_over_websockets(channel: &str) -> Request {
+    Request::WebSocket {
+        path: "/ws",
+        subprotocol: Some("mqtt"),
+        opening: vec![Message::Binary(mqtt::opening(channel))],
     }
 }
