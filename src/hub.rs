@@ -13,6 +13,9 @@ mod fan_out;
 mod interest;
 mod lease_checks;
 mod lease_watch;
+mod pattern_delivery;
+mod pattern_interest;
+mod patterns;
 mod recent_publications;
 mod recovery;
 mod recovery_queue;
@@ -32,6 +35,8 @@ pub use self::busiest::Busiest;
 pub use self::channel_traffic::{BusyChannel, TrafficMeasure};
 pub use self::delivered_positions::RunEnd;
 pub use self::interest::{Interest, Subscription};
+pub use self::pattern_interest::{PatternInterest, PatternSubscription};
+pub use self::patterns::{PATTERNS_MAX, PatternSession, TooManyPatterns};
 pub use self::recent_publications::RecentPublication;
 pub use self::registry::Registry;
 pub use self::resuming::SubscribeEvent;
@@ -41,7 +46,7 @@ pub use self::subscribers::Subscriber;
 use crate::broker::{Broker, Receipt};
 use crate::outbound::Outbound;
 use crate::publication::{Channel, Position, Publication, ReplayStart, SessionId};
-use crate::rules::Rules;
+use crate::rules::{Pattern, Rules, SubscriptionPattern};
 
 /// The node's channels and connections, and the broker behind them. Cheap to clone.
 #[derive(Clone)]
@@ -65,6 +70,27 @@ impl Hub {
     /// subscription are not delivered to it.
     pub fn interest(&self, channel: Channel, start: Option<ReplayStart>) -> Interest {
         Interest::new(self.0.clone(), channel, start)
+    }
+
+    /// Requests the channels of a pattern, of the rules with these patterns, for a session that has called
+    /// [`Hub::begin_patterns`]. Fails if the node has [`PATTERNS_MAX`].
+    pub fn pattern_interest(
+        &self,
+        pattern: Arc<SubscriptionPattern>,
+        sources: Vec<Pattern>,
+    ) -> Result<PatternInterest, TooManyPatterns> {
+        PatternInterest::new(self.0.clone(), pattern, sources)
+    }
+
+    /// Registers a session that is about to have its first pattern. From then on the hub knows to which channels it is
+    /// subscribed.
+    pub fn begin_patterns(&self, session: Arc<PatternSession>) {
+        self.registry().patterns.add_session(session);
+    }
+
+    /// The session has no pattern any more.
+    pub fn end_patterns(&self, session: SessionId) {
+        self.registry().patterns.remove_session(session);
     }
 
     /// Calls `report` with the channel's position while every subscriber's queue holds exactly the publications

@@ -17,7 +17,10 @@ use std::sync::Arc;
 pub use access::Access;
 pub use built_in::BuiltInRules;
 pub use event_kinds::EventKinds;
-pub use pattern::{InvalidPattern, Pattern, is_segment};
+pub use pattern::{
+    ByteClass, InvalidPattern, InvalidSubscriptionPattern, MatchStep, Pattern, SubscriptionPart,
+    SubscriptionPattern, is_segment,
+};
 pub use policy::{Delivery, History, Policy, Rule};
 pub use reading::LUA_DEPTH_MAX;
 pub use run::{ControlChannel, Merge, NoControl, Run};
@@ -157,9 +160,14 @@ impl RuleTable {
 
     /// The policy of this rule's channels, or of channels without a rule.
     pub fn policy(&self, rule: Option<&Rule>) -> Policy {
+        let is_open = self.is_open();
+        let access = self.otherwise;
         let otherwise =
-            Policy { subscribe: self.otherwise, publish: self.otherwise, ..Policy::default() };
-        rule.map_or(otherwise, |rule| rule.policy)
+            Policy { subscribe: access, publish: access, patterns: is_open, ..Policy::default() };
+        rule.map_or(otherwise, |rule| Policy {
+            patterns: rule.policy.patterns || is_open,
+            ..rule.policy
+        })
     }
 
     /// The first matching rule, and its index.
@@ -173,6 +181,35 @@ impl RuleTable {
             .then(|| self.find(channel))
             .flatten()
             .and_then(|(_, rule)| rule.control.as_ref())
+    }
+
+    /// Whether every client may use every channel, because the configuration has no rules.
+    fn is_open(&self) -> bool {
+        (self.rules.is_empty() || self.built_in.is_some()) && self.otherwise == Access::Anyone
+    }
+
+    /// The rule inside which a subscription to the pattern is allowed: the first one with `patterns` that matches all of its
+    /// channels. `Some(None)`: no rule is needed. None: there is none.
+    pub fn find_pattern(&self, pattern: &SubscriptionPattern) -> Option<Option<(usize, &Rule)>> {
+        if self.is_open() {
+            return Some(None);
+        }
+        let mut rules = self.rules.iter().enumerate();
+        let is_around = |rule: &Rule| rule.policy.patterns && pattern.is_inside(&rule.pattern);
+        rules.find(|(_, rule)| is_around(rule)).map(Some)
+    }
+
+    /// The patterns of rules whose channels a subscription to the pattern may show: those with `patterns` that it
+    /// overlaps.
+    pub fn pattern_sources(&self, pattern: &SubscriptionPattern) -> Vec<Pattern> {
+        if self.is_open() {
+            return vec![Pattern::parse("**").expect("it is a pattern")];
+        }
+        let shown = self
+            .rules
+            .iter()
+            .filter(|rule| rule.policy.patterns && pattern.may_overlap(&rule.pattern, None));
+        shown.map(|rule| rule.pattern.clone()).collect()
     }
 
     /// The rules that no channel reaches, each with the earlier one that matches all of its channels.

@@ -20,6 +20,7 @@ mod in_flight;
 mod joined;
 mod membership;
 mod parameters;
+mod patterns;
 mod presence;
 mod principal;
 mod publishing;
@@ -49,6 +50,7 @@ use self::in_flight::InFlight;
 pub use self::joined::JoinPosition;
 use self::joined::Joined;
 pub use self::parameters::SessionParameters;
+use self::patterns::SessionPatterns;
 pub use self::request::RequestAnswer;
 pub use self::rights::TooMany;
 pub use self::run_search::RunWanted;
@@ -74,6 +76,8 @@ pub struct Session {
     ending: Option<Box<EndingSession>>,
     /// The subscriptions that have fallen behind. Changed by [`catching_up`].
     catching_up: CatchingUp,
+    /// Its patterns. None for most sessions. Changed by [`patterns`].
+    patterns: Option<Box<SessionPatterns>>,
     /// How many of its own publications the hub has delivered to it or is still to deliver. Wraps around.
     /// Changed by [`commands`].
     echoes_due: u32,

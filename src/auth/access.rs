@@ -1,7 +1,7 @@
 //! Whether a session may subscribe or publish, by the rules and its token.
 
 use super::Identity;
-use crate::rules::{Access, Pattern, Policy, Rule, RuleTable, is_segment};
+use crate::rules::{Access, Pattern, Policy, Rule, RuleTable, SubscriptionPattern, is_segment};
 
 /// An operation on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub enum Denied {
     Unauthorized,
     #[error("not allowed on this channel; `tidegate explain` shows the reason")]
     Forbidden,
+    /// No rule allows patterns for all channels of the pattern.
+    #[error("no rule with patterns = true matches all channels of this pattern")]
+    NoPatterns,
 }
 
 /// A decision with its reason, for `tidegate explain`.
@@ -106,7 +109,17 @@ pub fn decide<'a>(
     right: Right,
     channel: &str,
 ) -> Decision<'a> {
-    let rule = table.find(channel);
+    decide_by(table, table.find(channel), identity, right, channel)
+}
+
+/// The same where the rule of the channel is known already.
+pub fn decide_by<'a>(
+    table: &'a RuleTable,
+    rule: Option<(usize, &'a Rule)>,
+    identity: Option<&'a Identity>,
+    right: Right,
+    channel: &str,
+) -> Decision<'a> {
     let access = right.access(table.policy(rule.map(|(_, rule)| rule)));
     let user = identity.and_then(|identity| identity.user.as_deref());
     let is_theirs = |pattern: &Pattern| pattern.matches_for(channel, user);
@@ -140,6 +153,55 @@ pub fn decide<'a>(
         }
     };
     Decision { rule, access, reason }
+}
+
+/// Whether a client with this identity, or none, may subscribe to the pattern. It may not see all of the pattern's
+/// channels: access is checked for each channel too.
+pub fn check_pattern(
+    table: &RuleTable,
+    identity: Option<&Identity>,
+    pattern: &SubscriptionPattern,
+) -> Result<PatternShown, Denied> {
+    let denied = match identity {
+        None => Denied::Unauthorized,
+        Some(_) => Denied::Forbidden,
+    };
+    let Some(found) = table.find_pattern(pattern) else {
+        return Err(Denied::NoPatterns);
+    };
+    let Some((i, rule)) = found else { return Ok(PatternShown::All) };
+    let user = identity.and_then(|identity| identity.user.as_deref());
+    let overlaps = |listed: &Pattern| {
+        (!listed.names_user() || user.is_some_and(is_segment)) && pattern.may_overlap(listed, user)
+    };
+    let (shown, is_whole) = match (rule.policy.subscribe, identity) {
+        (Access::Anyone, _) => (true, true),
+        (Access::User, identity) => (identity.is_some(), true),
+        (Access::Token, Some(identity)) => {
+            let is_listed = identity.subscribe.iter().any(overlaps)
+                || identity.channels.iter().any(|channel| pattern.matches(channel.as_str()));
+            let is_inside = |it: &Pattern| pattern.is_inside_for(it, user);
+            (is_listed, identity.subscribe.iter().any(is_inside))
+        }
+        (Access::Token, None) | (Access::Nobody, _) => (false, false),
+    };
+    if !shown || !overlaps(&rule.pattern) {
+        return Err(denied);
+    }
+    let is_first =
+        || !table.iter().take(i).any(|earlier| pattern.may_overlap(&earlier.pattern, None));
+    Ok(match is_whole && pattern.is_inside_for(&rule.pattern, user) && is_first() {
+        true => PatternShown::All,
+        false => PatternShown::Some,
+    })
+}
+
+/// Which of a pattern's channels a client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatternShown {
+    All,
+    /// Only those to which it may subscribe.
+    Some,
 }
 
 /// Whether one of the patterns was probably meant for this user, whose name `{user}` never matches.

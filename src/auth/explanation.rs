@@ -87,6 +87,11 @@ pub fn explain(table: &RuleTable, origin: &str, channel: &str, shown: &TokenStat
     line("history", &history);
     line("presence", if policy.presence { "is kept" } else { "none is kept" });
     line("delivery", delivery);
+    let patterns = match policy.patterns {
+        true => "clients may subscribe to patterns that only match channels of this rule",
+        false => "no pattern shows it: the rule has no patterns = true",
+    };
+    line("patterns", patterns);
     if let Some(run) = policy.run {
         line("run", &run_words(run, table.control(channel)));
     }

@@ -11,7 +11,7 @@ use super::run::{HistoryEnd, Runs};
 use super::streams::StreamStore;
 use super::unavailable::Unavailable;
 use crate::publication::{Channel, Position, Publication};
-use crate::rules::Rules;
+use crate::rules::{Pattern, Rules};
 
 /// Which page of a channel's history to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,10 @@ pub trait Broker: Presences + Revoking + Announcing + Runs + StreamStore + Send 
 
     /// Unsubscribes after a short delay, in case another subscriber arrives.
     fn unsubscribe(&self, channel: &Channel);
+
+    /// Delivers the publications of all channels that match one of the rules' patterns, and no longer those of patterns
+    /// that are not among them. Resolves once all are live; it takes effect also if its result is dropped.
+    fn follow_patterns(&self, wanted: Vec<Pattern>) -> BoxFuture<'static, Result<(), Unavailable>>;
 
     /// Prepares for rules that take effect in a moment. Resolves when the broker is ready for them,
     /// within a bounded time.

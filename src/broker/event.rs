@@ -20,6 +20,9 @@ pub enum BrokerEvent<'a> {
     },
     /// A publication of the channel was missed, though the subscription is live.
     Gap { channel: &'a Channel, reason: &'static str },
+    /// Publications of any channel under the followed patterns may have been missed, for this reason. Those that come
+    /// after this event are delivered.
+    PatternsInterrupted { reason: &'static str },
     /// A user's first session in the whole fleet joined the channel, or the last one left. `info`: what the
     /// token says of a user who joins.
     Presence { channel: &'a str, user: User, change: Change, info: Option<UserInfo> },

@@ -30,7 +30,7 @@ use crate::broker::run::{HistoryEnd, RunState, Runs};
 use crate::broker::streams::{CommitOutcome, StoredStream, StreamCommit, StreamStore};
 use crate::broker::unavailable::{NO_RUN, Unavailable};
 use crate::publication::{Channel, EndReason, Members, Position, Publication};
-use crate::rules::Rules;
+use crate::rules::{Pattern, Rules};
 use crate::{critical_tasks, telemetry};
 
 /// Maximum number of publications relayed before the task yields.
@@ -165,6 +165,11 @@ impl Broker for MemoryBroker {
     }
 
     fn unsubscribe(&self, _: &Channel) {}
+
+    /// The only node has all publications.
+    fn follow_patterns(&self, _: Vec<Pattern>) -> BoxFuture<'static, Result<(), Unavailable>> {
+        Box::pin(ready(Ok(())))
+    }
 
     /// The relay looks up the rule of each publication; only histories that are no longer kept are
     /// removed here.

@@ -22,6 +22,7 @@ pub mod header;
 mod history;
 mod lanes;
 mod moving;
+mod patterns;
 mod presence;
 mod publishing;
 mod pubsub;
@@ -70,7 +71,7 @@ use super::streams::{CommitOutcome, StoredStream, StreamCommit, StreamStore};
 use super::unavailable::Unavailable;
 use crate::critical_tasks;
 use crate::publication::{Channel, EndReason, Members, NodeId, Position, Publication};
-use crate::rules::Rules;
+use crate::rules::{Pattern, Rules};
 
 /// The Redis broker: its parts, and the context they share.
 pub struct RedisBroker {
@@ -147,6 +148,10 @@ impl Broker for RedisBroker {
         // Also if the rule keeps no presence now: it may have when the channel was subscribed.
         self.context.map.unsubscribe(&self.context.presence_channel(channel));
         self.context.map.unsubscribe(channel);
+    }
+
+    fn follow_patterns(&self, wanted: Vec<Pattern>) -> BoxFuture<'static, Result<(), Unavailable>> {
+        patterns::follow(&self.context, &wanted)
     }
 
     fn follow_rules(&self, rules: &Rules) -> BoxFuture<'_, ()> {

@@ -150,6 +150,7 @@ fn sink(events: mpsc::Sender<(Channel, ChannelReport)>) -> broker::Sink {
             BrokerEvent::Subscribed { channel, interrupted: Some(reason) }
             | BrokerEvent::Gap { channel, reason } => (channel.clone(), ChannelReport::Gap(reason)),
             BrokerEvent::Subscribed { interrupted: None, .. }
+            | BrokerEvent::PatternsInterrupted { .. }
             | BrokerEvent::Presence { .. }
             | BrokerEvent::Revoked { .. }
             | BrokerEvent::RevocationsRead { .. }

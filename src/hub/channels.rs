@@ -145,25 +145,26 @@ impl Channels {
         }
     }
 
-    /// Adds a subscriber and returns the subscription's number. Calls `on_locked` under the lock, before any
-    /// publication can be delivered to it.
+    /// Adds a subscriber and returns the subscription's number. Calls `on_locked` with it under the lock, before
+    /// any publication can be delivered to it.
     pub fn add_subscriber(
         &self,
         channel: &Channel,
         subscriber: Subscriber,
-        on_locked: impl FnOnce(Option<&mut ChannelCursor>),
+        on_locked: impl FnOnce(Option<&mut ChannelCursor>, u64),
     ) -> u64 {
         let mut shard = self.shard(channel.as_str());
+        // Under the lock, so that a channel's subscribers are in the order of their numbers.
+        let number = self.subscriptions.fetch_add(1, Ordering::Relaxed);
         let locked = shard.lock_channel(channel.as_str());
-        on_locked(locked.and_then(|LockedChannel { subscribers, cursor, rollup, .. }| {
+        let cursor = locked.and_then(|LockedChannel { subscribers, cursor, rollup, .. }| {
             // What has arrived so far is in the new subscriber's backlog or before its start.
             if let Some(rollup) = rollup {
                 rollup.cut(subscribers);
             }
             cursor
-        }));
-        // Under the lock, so that a channel's subscribers are in the order of their numbers.
-        let number = self.subscriptions.fetch_add(1, Ordering::Relaxed);
+        });
+        on_locked(cursor, number);
         subscriber.outbound.begin_subscription(number);
         shard.add_subscriber(channel, number, subscriber);
         number
@@ -174,11 +175,15 @@ impl Channels {
         self.with_channel(channel, |locked| locked.subscribers.get(number).cloned()).flatten()
     }
 
-    pub fn remove_subscriber(&self, channel: &Channel, number: u64) {
-        let removed = self.shard(channel.as_str()).remove_subscriber(channel, number);
-        if let Some(subscriber) = removed {
-            subscriber.outbound.end_subscription(number);
-        }
+    /// Removes a subscriber, for [`Registry::remove_subscriber`](super::registry::Registry). Returns also whether the
+    /// channel holds nothing for it.
+    pub fn remove_subscriber(&self, channel: &Channel, number: u64) -> (Option<Subscriber>, bool) {
+        let mut shard = self.shard(channel.as_str());
+        let is_settled = shard.lock_channel(channel.as_str()).is_none_or(|locked| {
+            locked.cursor.is_none_or(|cursor| cursor.is_live())
+                && locked.rollup.is_none_or(|rollup| rollup.is_idle())
+        });
+        (shard.remove_subscriber(channel, number), is_settled)
     }
 
     /// The channels with local subscribers, sorted by name.

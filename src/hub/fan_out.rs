@@ -62,7 +62,7 @@ impl FanOut {
     ///
     /// Without `more` to follow, it is written directly while each subscriber's data is in the CPU cache: one
     /// iteration instead of two. A burst is queued first, and a channel with many subscribers is left to the
-    /// flushers.
+    /// flushers. Returns the numbers of the subscriptions that had ended, which is rarely any.
     pub fn deliver(
         &self,
         channel: &str,
@@ -71,14 +71,14 @@ impl FanOut {
         publication: &Publication,
         more: bool,
         received: Instant,
-    ) {
+    ) -> Vec<u64> {
         let trace = telemetry::relay_began(channel, publication);
         let mut encoded = Encoded::new(channel, publication);
         let mut delivered = [0; Format::COUNT];
         let mut to_flush = Vec::new();
         let mut direct_writes =
             (!more && subscribers.slots() <= DIRECT_WRITES_MAX).then(DirectWrites::default);
-        let mut skipped = 0;
+        let (mut skipped, mut ended) = (0, Vec::new());
         for (number, subscriber) in subscribers.numbered() {
             let own = publication.session == Some(subscriber.outbound.session());
             if own && !subscriber.echo {
@@ -111,7 +111,10 @@ impl FanOut {
                     None => to_flush.push(subscriber.outbound.clone()),
                 },
                 Ok(Pushed::Covered) => {}
-                Ok(Pushed::Ended) => continue,
+                Ok(Pushed::Ended) => {
+                    ended.push(number);
+                    continue;
+                }
             }
             delivered[subscriber.format as usize] += 1;
             if own {
@@ -125,6 +128,7 @@ impl FanOut {
             telemetry::publications_skipped(skipped);
         }
         telemetry::publication_relayed(trace, delivered, received.elapsed(), age(publication));
+        ended
     }
 
     /// Pushes a message that is not a publication to all subscribers of a channel.
@@ -148,6 +152,29 @@ impl FanOut {
                 Ok(Pushed::Covered | Pushed::Ended) => {}
             }
         }
+        self.flushers.flush(to_flush, bytes);
+    }
+
+    /// Queues a frame of a subscription to a pattern. False: it has ended. A client that is too slow for it is closed,
+    /// whatever the channel's delivery: a frame that it does not get may be the only one of its channel.
+    pub fn push_by_pattern(
+        &self,
+        outbound: &Arc<Outbound>,
+        number: u64,
+        frame: Bytes,
+        to_flush: &mut Vec<Arc<Outbound>>,
+    ) -> bool {
+        match self.push(outbound, number, frame, None) {
+            Err(QueueFull) => outbound.close_slow(),
+            Ok(Pushed::Flush) => to_flush.push(outbound.clone()),
+            Ok(Pushed::Covered) => {}
+            Ok(Pushed::Ended) => return false,
+        }
+        true
+    }
+
+    /// Leaves what was queued to the flushers.
+    pub fn flush(&self, to_flush: Vec<Arc<Outbound>>, bytes: usize) {
         self.flushers.flush(to_flush, bytes);
     }
 

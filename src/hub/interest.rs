@@ -162,7 +162,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.claim.registry().channels.remove_subscriber(&self.claim.channel, self.number);
+        self.claim.registry().remove_subscriber(&self.claim.channel, self.number);
     }
 }
 

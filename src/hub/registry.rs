@@ -10,6 +10,7 @@ use super::channel_traffic::TrafficMeasure;
 use super::channels::Channels;
 use super::connections::Connections;
 use super::fan_out::FanOut;
+use super::patterns::{DirectDelivery, Patterns};
 use super::recovery_queue::{RecoveryQueue, RecoveryTask};
 use super::rollup_delivery::RollupDelivery;
 use super::rollup_timers::RollupTimers;
@@ -30,6 +31,7 @@ pub struct Registry {
     pub(super) connections: Connections,
     /// Holds no lock of the other parts while it delivers.
     pub(super) fan_out: FanOut,
+    pub(super) patterns: Patterns,
     /// The histories to read, until a task of `recovery` takes them.
     pub(super) recovery_queue: RecoveryQueue,
     /// When to deliver what channels have joined, until the task of `rollup_task` takes it.
@@ -39,6 +41,7 @@ pub struct Registry {
 impl Registry {
     pub fn new(rules: Rules) -> Self {
         Self {
+            patterns: Patterns::new(rules.clone()),
             channels: Channels::new(rules),
             connections: Connections::default(),
             fan_out: FanOut::default(),
@@ -68,7 +71,11 @@ impl Registry {
             BrokerEvent::Subscribed { channel, interrupted: Some(reason) } => {
                 self.interrupt(channel, reason);
             }
-            BrokerEvent::Gap { channel, reason } => self.push_gap(channel.as_str(), reason),
+            BrokerEvent::Gap { channel, reason } => {
+                self.push_gap(channel.as_str(), reason);
+                self.push_gap_by_patterns(channel.as_str(), reason);
+            }
+            BrokerEvent::PatternsInterrupted { reason } => self.push_gap_of_patterns(reason),
             BrokerEvent::Presence { channel, user, change, info } => {
                 self.push_to_subscribers(channel, &Push::Presence { channel, user, change, info });
             }
@@ -79,9 +86,27 @@ impl Registry {
         })
     }
 
-    /// Delivers a publication of the broker to the subscribers, or holds it while the channel catches up.
+    /// Delivers a publication of the broker to the channel's subscribers, and to those of patterns that match it.
     fn deliver(&self, channel: &str, publication: Publication, more: bool) {
         let received = Instant::now();
+        let Some(matches) = self.patterns.matching(channel) else {
+            self.deliver_directly(channel, publication, more, received, None);
+            return;
+        };
+        let mut direct = DirectDelivery::default();
+        self.deliver_directly(channel, publication.clone(), more, received, Some(&mut direct));
+        self.deliver_by_patterns(channel, &matches, &publication, &direct);
+    }
+
+    /// Delivers it to the channel's subscribers, or holds it while the channel catches up. Fills `direct` with them.
+    fn deliver_directly(
+        &self,
+        channel: &str,
+        publication: Publication,
+        more: bool,
+        received: Instant,
+        direct: Option<&mut DirectDelivery>,
+    ) {
         let hash = self.channels.hash(channel);
         let mut shard = self.channels.shard_of(hash);
         let Some(locked) = shard.lock_channel(channel) else { return };
@@ -89,6 +114,11 @@ impl Registry {
             let bytes = publication.payload.len().saturating_mul(locked.subscribers.len());
             let window = self.channels.windows().number(received);
             locked.traffic.count(window, hash, channel, bytes as u64);
+        }
+        let mut ended = None;
+        if let Some(direct) = direct {
+            direct.subscribers = Some(locked.subscribers.snapshot());
+            ended = Some(&mut direct.ended);
         }
         let publication = match locked.cursor {
             None => {
@@ -115,7 +145,11 @@ impl Registry {
         }
         let (subscribers, slow) = (locked.subscribers.snapshot(), locked.delivery.into());
         drop(shard);
-        self.fan_out.deliver(channel, &subscribers, slow, &publication, more, received);
+        let has_ended =
+            self.fan_out.deliver(channel, &subscribers, slow, &publication, more, received);
+        if let Some(ended) = ended {
+            *ended = has_ended;
+        }
     }
 
     pub(super) fn rollups(&self) -> RollupDelivery<'_> {
@@ -238,6 +272,7 @@ impl Registry {
         telemetry::Levels {
             channels,
             subscriptions,
+            patterns: self.patterns.len(),
             outbound_queue_bytes: self.connections.bytes(),
         }
     }

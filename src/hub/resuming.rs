@@ -90,8 +90,12 @@ pub fn add_subscriber(
         on_event(SubscribeEvent::Backlog(&backlog(replay.publications)));
         reached = position;
     }
-    channels.add_subscriber(channel, subscriber, |cursor| {
+    let session = subscriber.outbound.session();
+    channels.add_subscriber(channel, subscriber, |cursor, number| {
         let position = cursor.as_ref().and_then(|cursor| cursor.last());
+        // With a start, its backlog has the publications up to the position.
+        let starts_after = position.filter(|_| start.is_none());
+        registry.patterns.subscribed(session, channel, number, starts_after);
         let end = cursor.as_ref().and_then(|cursor| cursor.positions.run_end().cloned());
         let rest = cursor
             .zip(reached.map(ReplayStart::After).or(start))

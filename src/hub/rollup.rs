@@ -135,7 +135,7 @@ impl Rollup {
     }
 
     /// Whether nothing waits and nothing is being delivered. A time at which it is still due is harmless.
-    fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.pieces.is_empty() && self.ready.is_empty() && !self.is_delivering
     }
 

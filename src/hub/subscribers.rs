@@ -21,29 +21,36 @@ pub struct Subscriber {
 /// Removal finds a subscriber by number and leaves a free slot; the list is compacted when half of its slots
 /// are free. A delivery iterates over a shared snapshot; adding or removing during a delivery copies the
 /// list, at most once per delivery.
-#[derive(Default)]
-pub struct Subscribers {
+pub struct Subscribers<S = Subscriber> {
     /// Sorted by number, because numbers only grow.
-    slots: Arc<Vec<SubscriberSlot>>,
+    slots: Arc<Vec<SubscriberSlot<S>>>,
     free_slots: usize,
     /// Earlier lists that were in delivery when they were copied. Boxed, because few channels ever have any.
-    #[expect(clippy::box_collection, reason = "a channel has one word for it, not three")]
-    earlier_lists: Option<Box<Vec<Weak<Vec<SubscriberSlot>>>>>,
+    earlier_lists: Option<EarlierLists<S>>,
 }
+
+/// One word, because few channels have any.
+type EarlierLists<S> = Box<Vec<Weak<Vec<SubscriberSlot<S>>>>>;
 
 #[derive(Clone)]
-struct SubscriberSlot {
+struct SubscriberSlot<S> {
     number: u64,
     /// None: the slot is free.
-    subscriber: Option<Subscriber>,
+    subscriber: Option<S>,
 }
 
-impl Subscribers {
+impl<S> Default for Subscribers<S> {
+    fn default() -> Self {
+        Self { slots: Arc::default(), free_slots: 0, earlier_lists: None }
+    }
+}
+
+impl<S: Clone> Subscribers<S> {
     pub fn len(&self) -> usize {
         self.slots.len() - self.free_slots
     }
 
-    pub fn add(&mut self, number: u64, subscriber: Subscriber) {
+    pub fn add(&mut self, number: u64, subscriber: S) {
         let slots = self.slots_mut();
         debug_assert!(slots.last().is_none_or(|last| last.number < number));
         if slots.is_empty() {
@@ -53,13 +60,13 @@ impl Subscribers {
         slots.push(SubscriberSlot { number, subscriber: Some(subscriber) });
     }
 
-    pub fn get(&self, number: u64) -> Option<&Subscriber> {
+    pub fn get(&self, number: u64) -> Option<&S> {
         let at = self.slots.binary_search_by_key(&number, |slot| slot.number).ok()?;
         self.slots[at].subscriber.as_ref()
     }
 
     /// Removes the subscription with exactly this number, if it exists.
-    pub fn remove(&mut self, number: u64) -> Option<Subscriber> {
+    pub fn remove(&mut self, number: u64) -> Option<S> {
         let at = self.slots.binary_search_by_key(&number, |slot| slot.number).ok()?;
         let removed = self.slots_mut()[at].subscriber.take()?;
         self.free_slots += 1;
@@ -79,7 +86,7 @@ impl Subscribers {
     }
 
     /// The list to change: a copy if a delivery uses the current one.
-    fn slots_mut(&mut self) -> &mut Vec<SubscriberSlot> {
+    fn slots_mut(&mut self) -> &mut Vec<SubscriberSlot<S>> {
         if let Some(earlier) = &mut self.earlier_lists {
             earlier.retain(|list| list.strong_count() > 0);
             if earlier.is_empty() {
@@ -92,23 +99,29 @@ impl Subscribers {
         Arc::make_mut(&mut self.slots)
     }
 
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> Snapshot<S> {
         Snapshot(self.slots.clone())
     }
 }
 
 /// The subscribers at one moment.
-pub struct Snapshot(Arc<Vec<SubscriberSlot>>);
+pub struct Snapshot<S = Subscriber>(Arc<Vec<SubscriberSlot<S>>>);
 
-impl Snapshot {
+impl<S> Snapshot<S> {
     /// The number of slots, free ones included.
     pub fn slots(&self) -> usize {
         self.0.len()
     }
 
     /// The subscribers, each with the number of its subscription.
-    pub fn numbered(&self) -> impl Iterator<Item = (u64, &Subscriber)> {
+    pub fn numbered(&self) -> impl Iterator<Item = (u64, &S)> {
         self.0.iter().filter_map(|slot| Some((slot.number, slot.subscriber.as_ref()?)))
+    }
+
+    /// Whether the subscription with this number is among them.
+    pub fn contains(&self, number: u64) -> bool {
+        let at = self.0.binary_search_by_key(&number, |slot| slot.number);
+        at.is_ok_and(|at| self.0[at].subscriber.is_some())
     }
 }
 

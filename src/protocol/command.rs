@@ -9,6 +9,7 @@ use super::{Code, Id, ReplyError};
 use crate::publication::{
     Channel, PayloadKind, Position, Publication, ReplayStart, User, UserInfo,
 };
+use crate::rules::SubscriptionPattern;
 
 /// Longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -39,6 +40,17 @@ pub enum Command {
     Unsubscribe {
         id: Option<Id>,
         channel: Channel,
+    },
+    /// Subscribes to all channels that match.
+    SubscribePattern {
+        id: Option<Id>,
+        pattern: Arc<SubscriptionPattern>,
+        echo: bool,
+    },
+    /// Ends the subscription to the pattern with this text.
+    UnsubscribePattern {
+        id: Option<Id>,
+        pattern: String,
     },
     Publish {
         id: Option<Id>,
@@ -117,6 +129,8 @@ impl Command {
         match self {
             Self::Subscribe { id, .. }
             | Self::Unsubscribe { id, .. }
+            | Self::SubscribePattern { id, .. }
+            | Self::UnsubscribePattern { id, .. }
             | Self::Publish { id, .. }
             | Self::History { id, .. }
             | Self::Presence { id, .. }
@@ -139,9 +153,12 @@ impl Command {
             | Self::Presence { channel, .. }
             | Self::FollowRun { channel, .. }
             | Self::LeaveRun { channel, .. } => Some(channel),
-            Self::Connect { .. } | Self::Auth { .. } | Self::SignIn { .. } | Self::Ping { .. } => {
-                None
-            }
+            Self::SubscribePattern { .. }
+            | Self::UnsubscribePattern { .. }
+            | Self::Connect { .. }
+            | Self::Auth { .. }
+            | Self::SignIn { .. }
+            | Self::Ping { .. } => None,
         }
     }
 

@@ -116,7 +116,7 @@ impl Encode for HttpBodies {
 
     fn push(push: &Push<'_>) -> Option<Bytes> {
         match push {
-            Push::Gap { .. } => Some(PollFrame::gap()),
+            Push::Gap { .. } | Push::PatternGap { .. } => Some(PollFrame::gap()),
             Push::Ended { reason, position, .. } => Some(PollFrame::ended(*position, reason)),
             Push::Welcome { .. } | Push::Presence { .. } | Push::Reconnect { .. } => None,
         }

@@ -3,6 +3,7 @@
 mod command;
 pub(super) mod depth;
 pub(super) mod fault;
+mod pattern;
 pub(super) mod publication;
 pub(super) mod readable;
 mod start;

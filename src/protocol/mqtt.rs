@@ -84,10 +84,16 @@ impl Speak for Mqtt {
                 self.0.lock().subscribed.remove(channel);
                 self.filter_answered(id.as_ref(), Reason::Success)
             }
+            Reply::SubscribedPattern { id, .. } | Reply::UnsubscribedPattern { id, .. } => {
+                self.filter_answered(id.as_ref(), Reason::Success)
+            }
             Reply::Published { id, .. } => self.published(id.as_ref()),
             Reply::Pong { id } => self.pong(id.as_ref()),
             Reply::Error(error) => self.refused(error),
-            Reply::History { .. } | Reply::Presence { .. } | Reply::Joined { .. } => None,
+            Reply::PatternEnded { .. }
+            | Reply::History { .. }
+            | Reply::Presence { .. }
+            | Reply::Joined { .. } => None,
         }
     }
 

@@ -17,6 +17,11 @@ pub enum Push<'a> {
         channel: &'a str,
         reason: &'static str,
     },
+    /// Publications of any channel of the pattern before this message may be missing.
+    PatternGap {
+        pattern: &'a str,
+        reason: &'static str,
+    },
     /// The run on the channel has ended: nothing follows.
     Ended {
         channel: &'a str,

@@ -100,6 +100,9 @@ impl Speak for Pusher {
             Reply::Pong { .. } => Some(written::pong()),
             Reply::Error(error) => Some(self.refusal(error)),
             Reply::Unsubscribed { .. }
+            | Reply::SubscribedPattern { .. }
+            | Reply::UnsubscribedPattern { .. }
+            | Reply::PatternEnded { .. }
             | Reply::Published { .. }
             | Reply::History { .. }
             | Reply::Connected { .. }
@@ -212,7 +215,7 @@ impl Encode for PusherFrames {
                 members::changed(channel, user.as_deref()?, *change, info.as_ref())
             }
             // The close code tells the client to reconnect.
-            Push::Reconnect { .. } => None,
+            Push::PatternGap { .. } | Push::Reconnect { .. } => None,
         }
     }
 

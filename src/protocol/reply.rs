@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Id, SharedMembers};
 use crate::publication::{Channel, EndReason, Members, Position, Publication, User};
+use crate::rules::SubscriptionPattern;
 
 /// The reply to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,23 @@ pub enum Reply {
     Unsubscribed {
         id: Option<Id>,
         channel: Channel,
+    },
+    /// The session gets what is published on the pattern's channels from now on.
+    SubscribedPattern {
+        id: Option<Id>,
+        pattern: Arc<SubscriptionPattern>,
+        /// Whether the session may subscribe to some of its channels only.
+        partial: bool,
+    },
+    UnsubscribedPattern {
+        id: Option<Id>,
+        pattern: String,
+    },
+    /// The rules or the token no longer allow the pattern.
+    PatternEnded {
+        pattern: Arc<SubscriptionPattern>,
+        code: Code,
+        message: String,
     },
     Published {
         id: Option<Id>,

@@ -141,7 +141,7 @@ impl Encode for SseEvents {
 
     fn push(push: &Push<'_>) -> Option<Bytes> {
         let event = match push {
-            Push::Gap { .. } => SseEvent::default().name("gap"),
+            Push::Gap { .. } | Push::PatternGap { .. } => SseEvent::default().name("gap"),
             Push::Ended { position, .. } => {
                 let event = match position {
                     Some(position) => SseEvent::default().id(&position.to_string()),

@@ -210,6 +210,7 @@ impl Encode for StreamFrames {
             Push::Ended { reason, position, .. } => Some(ended(reason, *position)),
             Push::Welcome { .. }
             | Push::Gap { .. }
+            | Push::PatternGap { .. }
             | Push::Presence { .. }
             | Push::Reconnect { .. } => None,
         }

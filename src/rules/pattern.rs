@@ -1,8 +1,14 @@
 //! The pattern of a rule, which matches channel names.
 
 mod coverage;
+mod step;
+mod subscription;
 #[cfg(test)]
 mod tests;
+
+pub use self::step::{ByteClass, MatchStep};
+use self::step::{advance, begin, can_match};
+pub use self::subscription::{InvalidSubscriptionPattern, SubscriptionPart, SubscriptionPattern};
 
 /// A pattern, compiled: `chat:*`.
 ///
@@ -134,17 +140,26 @@ impl Pattern {
     /// How many wildcards Lua must try against each other. A wildcard before a segment separator has only one way to
     /// match: it multiplies the time of those before it, but not of those after it.
     pub fn lua_depth(&self) -> u32 {
-        let (mut open, mut depth) = (0, 0);
-        for (i, step) in self.steps.iter().enumerate() {
-            match (step, self.steps.get(i + 1)) {
-                (MatchStep::Byte(_) | MatchStep::One, _) | (MatchStep::Across, None) => {}
-                (MatchStep::Within, None | Some(MatchStep::Byte(b':' | b'/'))) => {
-                    depth = depth.max(open + 1);
-                }
-                (MatchStep::Within | MatchStep::Across, Some(_)) => open += 1,
+        step::depth(&self.steps)
+    }
+
+    /// The same in Redis' notation, where the only wildcard is `*` and matches any characters: it may match more.
+    /// `escaped`: literal text in that notation.
+    pub fn glob(&self, escaped: impl Fn(&str) -> String) -> String {
+        let mut glob = String::new();
+        for part in parts(&self.text) {
+            match part {
+                PatternPart::Literal(literal) => glob.push_str(&escaped(literal)),
+                _ if glob.ends_with('*') => {}
+                _ => glob.push('*'),
             }
         }
-        depth.max(open)
+        glob
+    }
+
+    /// The steps of the whole pattern.
+    fn all_steps(&self) -> Vec<MatchStep> {
+        steps(&self.text, None)
     }
 }
 
@@ -162,74 +177,14 @@ fn steps(text: &str, user: Option<&str>) -> Vec<MatchStep> {
                 steps.extend(literal.bytes().map(MatchStep::Byte));
             }
             (PatternPart::User, Some(user)) => steps.extend(user.bytes().map(MatchStep::Byte)),
-            (PatternPart::User, None) => steps.extend([MatchStep::One, MatchStep::Within]),
-            (PatternPart::Within, _) => steps.push(MatchStep::Within),
-            (PatternPart::Across, _) => steps.push(MatchStep::Across),
+            (PatternPart::User, None) => {
+                steps.extend([MatchStep::One(ByteClass::Segment), MatchStep::WITHIN]);
+            }
+            (PatternPart::Within, _) => steps.push(MatchStep::WITHIN),
+            (PatternPart::Across, _) => steps.push(MatchStep::ACROSS),
         }
     }
     steps
-}
-
-/// Whether the steps match the whole text. `reached`: one element more than there are steps, all false.
-fn can_match(steps: &[MatchStep], reached: &mut [bool], text: &[u8]) -> bool {
-    reach_first(steps, reached);
-    text.iter().all(|byte| advance(steps, reached, *byte)) && reached[steps.len()]
-}
-
-/// What the steps reach without any text: `reached[i]` says whether the first `i` steps can match it.
-fn begin(steps: &[MatchStep]) -> Vec<bool> {
-    let mut reached = vec![false; steps.len() + 1];
-    reach_first(steps, &mut reached);
-    reached
-}
-
-fn reach_first(steps: &[MatchStep], reached: &mut [bool]) {
-    reached[0] = true;
-    for (i, step) in steps.iter().enumerate() {
-        reached[i + 1] = reached[i] && step.is_run();
-    }
-}
-
-/// Takes the next byte. Returns false if no text that goes on like this can match.
-fn advance(steps: &[MatchStep], reached: &mut [bool], byte: u8) -> bool {
-    let mut before = std::mem::take(&mut reached[0]);
-    let mut is_alive = false;
-    for (i, step) in steps.iter().enumerate() {
-        let here = reached[i + 1];
-        reached[i + 1] = match step.is_run() {
-            true => (here && step.takes(byte)) || reached[i],
-            false => before && step.takes(byte),
-        };
-        before = here;
-        is_alive |= reached[i + 1];
-    }
-    is_alive
-}
-
-/// One step of matching.
-#[derive(Clone, Copy, Debug)]
-enum MatchStep {
-    Byte(u8),
-    /// One byte within a segment.
-    One,
-    /// Any bytes within a segment.
-    Within,
-    /// Any bytes.
-    Across,
-}
-
-impl MatchStep {
-    fn is_run(self) -> bool {
-        matches!(self, Self::Within | Self::Across)
-    }
-
-    fn takes(self, byte: u8) -> bool {
-        match self {
-            Self::Byte(expected) => byte == expected,
-            Self::One | Self::Within => !matches!(byte, b':' | b'/' | b' '),
-            Self::Across => byte != b' ',
-        }
-    }
 }
 
 const USER: &str = "{user}";

@@ -35,6 +35,8 @@ pub struct Policy {
     pub run: Option<Run>,
     /// Whether clients may use the channel as a durable stream. Then the rule has runs.
     pub streams: bool,
+    /// Whether clients may subscribe to patterns of these channels.
+    pub patterns: bool,
 }
 
 /// The limits of a channel's history.

@@ -75,8 +75,24 @@ impl Rule {
         let (run, control) = read_run(section, keeps_history, delivery == Delivery::Latest);
         let streams = read_streams(section, run.is_some(), control.is_some());
         let events = EventKinds::read(section);
-        let policy =
-            Policy { subscribe, publish, history, presence, events, delivery, run, streams };
+        let patterns = section.flag(
+            "patterns",
+            Some(false),
+            "Whether clients may subscribe to patterns whose channels all match this rule's, such as `orders:eu:*` \
+             below `orders:**`. A client gets only the publications of channels to which it may subscribe.",
+        );
+        let patterns = patterns.unwrap_or_default();
+        let policy = Policy {
+            subscribe,
+            publish,
+            history,
+            presence,
+            events,
+            delivery,
+            run,
+            streams,
+            patterns,
+        };
         let sets_access = section.is_given("subscribe");
         Some(Self { pattern: pattern?, policy, sets_access, control })
     }

@@ -127,6 +127,7 @@ impl Session {
             self.echoes_due = self.outbound.echoes();
         }
         errors.into_iter().for_each(|error| self.reply_or_close(error));
+        self.end_forbidden_patterns();
     }
 
     /// Applies changed rules: ends subscriptions that are no longer allowed, enters or leaves presence.

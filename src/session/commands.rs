@@ -56,6 +56,10 @@ impl Session {
                 self.state.withdraw(&channel);
                 self.reply(&Reply::Unsubscribed { id, channel });
             }
+            Command::SubscribePattern { id, pattern, echo } => {
+                self.subscribe_pattern(id, pattern, echo);
+            }
+            Command::UnsubscribePattern { id, pattern } => self.unsubscribe_pattern(id, pattern),
             Command::History { id, channel, since, limit } => {
                 let query = history::read(self.context.hub.clone(), id, channel, since, limit);
                 self.in_flight.query(Box::pin(query.map(Some)));
@@ -88,6 +92,9 @@ impl Session {
             CompletedCommand::Joined { id, channel, answer } => self.joined(id, channel, answer),
             CompletedCommand::RunFound { request, answer } => self.run_found(*request, answer),
             CompletedCommand::Authenticated { id, answer } => self.authenticated(id, answer),
+            CompletedCommand::PatternConfirmed { request, answer } => {
+                self.pattern_confirmed(*request, answer);
+            }
             CompletedCommand::Subscribed { id, interest, echo, answer } => match answer {
                 Ok(()) => self.subscribed(id, interest, echo),
                 Err(unavailable) => {

@@ -12,6 +12,7 @@ pub struct Config {
     pub message_bytes_max: usize,
     pub queue_bytes_max: usize,
     pub channels_max: usize,
+    pub patterns_max: usize,
     pub json_depth_max: usize,
 }
 
@@ -53,6 +54,12 @@ impl Config {
                 128,
                 1..=10_000,
                 "Most channels one connection may subscribe to.",
+            ),
+            patterns_max: section.number(
+                "patterns_max",
+                16,
+                1..=1000,
+                "Most patterns one connection may subscribe to.",
             ),
             json_depth_max: section.number(
                 "json_depth_max",

@@ -7,6 +7,7 @@ use std::task::{Poll, ready};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::patterns::PatternRequest;
 use super::run_search::{FollowRequest, RunCheck};
 use crate::auth::{Identity, TokenRefused};
 use crate::broker::{PublishedEvent, Receipt, Unavailable};
@@ -40,6 +41,9 @@ enum PendingCommand {
         id: Option<Id>,
         interest: Interest,
         echo: bool,
+    },
+    SubscribePattern {
+        request: Box<PatternRequest>,
     },
     Query {
         future: BoxFuture<'static, Option<Reply>>,
@@ -78,6 +82,10 @@ pub enum CompletedCommand {
         echo: bool,
         answer: Result<(), Unavailable>,
     },
+    PatternConfirmed {
+        request: Box<PatternRequest>,
+        answer: Result<(), Unavailable>,
+    },
     /// A query was answered. None: the query has queued its reply itself.
     Answered(Option<Reply>),
     Authenticated {
@@ -110,6 +118,13 @@ impl InFlight {
     pub fn subscribe(&mut self, id: Option<Id>, interest: Interest, echo: bool) {
         self.subscribing += 1;
         self.pending.push_back(PendingCommand::Subscribe { id, interest, echo });
+    }
+
+    /// Adds a subscription to a pattern.
+    pub fn subscribe_pattern(&mut self, request: PatternRequest) {
+        self.query_pending = true;
+        let request = Box::new(request);
+        self.pending.push_back(PendingCommand::SubscribePattern { request });
     }
 
     /// Adds a query, such as `history`. Its future resolves to the reply, or to None if it has queued the
@@ -204,6 +219,16 @@ impl InFlight {
                     };
                     self.query_pending = false;
                     CompletedCommand::RunFound { request, answer }
+                }
+                Some(PendingCommand::SubscribePattern { request }) => {
+                    let answer = ready!(Pin::new(&mut request.interest).poll(cx));
+                    let Some(PendingCommand::SubscribePattern { request }) =
+                        self.pending.pop_front()
+                    else {
+                        return Poll::Pending;
+                    };
+                    self.query_pending = false;
+                    CompletedCommand::PatternConfirmed { request, answer }
                 }
                 Some(PendingCommand::Subscribe { interest, .. }) => {
                     let answer = ready!(Pin::new(interest).poll(cx));

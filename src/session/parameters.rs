@@ -102,6 +102,7 @@ impl Session {
             subscriptions: Vec::new(),
             in_flight: InFlight::default(),
             catching_up: CatchingUp::default(),
+            patterns: None,
             ending: None,
             echoes_due: 0,
             bad_tokens: 0,

@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::users::Entered;
 use crate::auth::Identity;
-use crate::auth::access::{self, Denied, Right};
+use crate::auth::access::{self, Denied, PatternShown, Right};
 use crate::close::Close;
 use crate::publication::{Channel, User, UserInfo};
-use crate::rules::Rules;
+use crate::rules::{Rules, SubscriptionPattern};
 
 /// An expiry further away than this counts as none: no connection lasts that long.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -82,6 +82,18 @@ impl Principal {
     pub fn check(&self, rules: &Rules, right: Right, channel: &Channel) -> Result<(), Denied> {
         let rules = rules.get();
         match access::check(&rules, self.identity.as_deref(), right, channel.as_str()) {
+            Err(Denied::Unauthorized) if !self.tokens => Err(Denied::Forbidden),
+            checked => checked,
+        }
+    }
+
+    /// Checks whether the principal may subscribe to the pattern.
+    pub fn check_pattern(
+        &self,
+        rules: &Rules,
+        pattern: &SubscriptionPattern,
+    ) -> Result<PatternShown, Denied> {
+        match access::check_pattern(&rules.current(), self.identity.as_deref(), pattern) {
             Err(Denied::Unauthorized) if !self.tokens => Err(Denied::Forbidden),
             checked => checked,
         }

@@ -70,6 +70,7 @@ impl Session {
         };
         // Later publications are not delivered to this session.
         self.subscriptions.clear();
+        self.patterns = None;
         if let Some(connected) = connected {
             (*connected).end(close);
         }

@@ -10,12 +10,12 @@ use super::grants::Grants;
 use super::principal::Principal;
 use super::rates::{Excess, RateKind, Rates};
 use crate::auth::Identity;
-use crate::auth::access::{self, Denied, Right};
+use crate::auth::access::{self, Denied, PatternShown, Right};
 use crate::close::Close;
 use crate::limits::Limits;
 use crate::protocol::{Code, Command, DecodeError, Message, Protocol, Reply, ReplyError, Speak};
 use crate::publication::Channel;
-use crate::rules::Rules;
+use crate::rules::{Rules, SubscriptionPattern};
 use crate::telemetry::{self, Rejected};
 
 /// Most consecutive bad commands. A client that sends more does not react to errors.
@@ -80,6 +80,11 @@ impl SubscriptionState {
             }
             None => self.principal.check(&self.rules, right, channel),
         }
+    }
+
+    /// Checks whether the session may subscribe to the pattern.
+    pub fn check_pattern(&self, pattern: &SubscriptionPattern) -> Result<PatternShown, Denied> {
+        self.principal.check_pattern(&self.rules, pattern)
     }
 
     /// Who the session is on the channel: by what an application has signed about it, or by its token.
@@ -245,6 +250,7 @@ impl SubscriptionState {
                 let rules = self.rules.get();
                 access::check(&rules, Some(&identity), Right::Subscribe, channel.as_str())
             }
+            Command::SubscribePattern { pattern, .. } => self.check_pattern(pattern).map(|_| ()),
             Command::Subscribe { channel, .. }
             | Command::History { channel, .. }
             | Command::Presence { channel, .. } => self.check(Right::Subscribe, channel),
@@ -256,6 +262,7 @@ impl SubscriptionState {
             Command::LeaveRun { .. }
             | Command::Unsubscribe { .. }
             | Command::Connect { .. }
+            | Command::UnsubscribePattern { .. }
             | Command::Auth { .. }
             | Command::SignIn { .. }
             | Command::Ping { .. } => Ok(()),
@@ -309,7 +316,7 @@ fn rate_kind(command: &Command) -> RateKind {
 pub fn code_of(denied: Denied) -> Code {
     match denied {
         Denied::Unauthorized => Code::Unauthorized,
-        Denied::Forbidden => Code::Forbidden,
+        Denied::Forbidden | Denied::NoPatterns => Code::Forbidden,
     }
 }
 
@@ -317,7 +324,7 @@ pub fn code_of(denied: Denied) -> Code {
 pub fn close_of(denied: Denied) -> Close {
     match denied {
         Denied::Unauthorized => Close::Unauthorized("this channel needs a token"),
-        Denied::Forbidden => Close::Forbidden,
+        Denied::Forbidden | Denied::NoPatterns => Close::Forbidden,
     }
 }
 

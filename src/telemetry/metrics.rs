@@ -77,6 +77,7 @@ fn register_process(registry: &Registry) {
 pub struct Levels {
     pub channels: usize,
     pub subscriptions: usize,
+    pub patterns: usize,
     pub outbound_queue_bytes: usize,
 }
 
@@ -84,6 +85,7 @@ pub struct Levels {
 pub fn exposition(levels: Levels) -> String {
     METRICS.publications.channels.set(levels.channels as i64);
     METRICS.publications.subscriptions.set(levels.subscriptions as i64);
+    METRICS.publications.patterns.set(levels.patterns as i64);
     METRICS.connections.outbound_queue_bytes.set(levels.outbound_queue_bytes as i64);
     let mut text = Vec::new();
     TextEncoder::new()

@@ -68,6 +68,15 @@ pub fn publication_relayed(
     trace::relay_ended(trace, delivered.iter().sum());
 }
 
+/// A publication was queued for subscribers of patterns.
+pub fn publication_delivered_by_patterns(delivered: [u64; Format::COUNT]) {
+    for (counter, delivered) in METRICS.publications.delivered.iter().zip(delivered) {
+        if delivered > 0 {
+            counter.inc_by(delivered);
+        }
+    }
+}
+
 /// A client resumed with a position. `recovered`: nothing is missing.
 pub fn history_resumed(recovered: bool) {
     let outcome = if recovered { RECOVERED } else { LOST };

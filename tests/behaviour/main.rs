@@ -22,6 +22,7 @@ mod json;
 mod latest;
 mod log;
 mod mqtt;
+mod patterns;
 mod presence;
 mod presence_functions;
 mod presence_info;

@@ -11,6 +11,7 @@ use super::functions::library::Library;
 use super::lanes::lane::{Lane, LaneShared};
 use super::lanes::lane_map::LaneMap;
 use super::lanes::slot;
+use super::patterns::FollowedPatterns;
 use super::presence::calls::PresenceCalls;
 use super::pubsub::PubSub;
 use super::rules::routing::Routing;
@@ -50,6 +51,7 @@ pub struct RedisContext {
     pub sink: Sink,
     pub intake: Intake,
     pub map: LaneMap,
+    pub patterns: FollowedPatterns,
     pub state: Arc<BrokerState>,
     counts: Arc<SubscriptionCounts>,
     /// Notified when a lane saw a sign that the masters have changed.
@@ -87,6 +89,7 @@ impl RedisContext {
             sink,
             intake: Intake::new(config.publish_timeout),
             map: LaneMap::new(pubsub, prefix, config.publish_timeout, counts.clone()),
+            patterns: FollowedPatterns::default(),
             state: Arc::default(),
             counts,
             topology_refresh: Arc::default(),

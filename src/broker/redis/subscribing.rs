@@ -5,6 +5,7 @@ mod commands;
 mod connection_state;
 mod dispatcher;
 pub mod nodes;
+mod pattern_routes;
 mod probe;
 pub mod subscriber;
 pub mod subscription_counts;

@@ -149,7 +149,10 @@ impl Encode for AiChatFrames {
                 Some(FrameMark::Gap.frame(channel, Close::Gap.text().as_bytes()))
             }
             // The client closes a connection on which it gets a frame that it does not know.
-            Push::Welcome { .. } | Push::Presence { .. } | Push::Reconnect { .. } => None,
+            Push::Welcome { .. }
+            | Push::PatternGap { .. }
+            | Push::Presence { .. }
+            | Push::Reconnect { .. } => None,
         }
     }
 

@@ -137,6 +137,7 @@ impl Encode for AiStreamEvents {
             }
             Push::Welcome { .. }
             | Push::Gap { .. }
+            | Push::PatternGap { .. }
             | Push::Presence { .. }
             | Push::Reconnect { .. } => None,
         }

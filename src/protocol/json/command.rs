@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::fault::{NOT_AN_OBJECT, bad_request, malformed};
+use super::pattern;
 use super::readable::is_readable_json;
 use super::start;
 use crate::close::Close;
@@ -23,22 +24,24 @@ use crate::protocol::{
 use crate::publication::{Channel, PayloadKind, Position, Publication};
 
 /// Channels and from where to replay each, in the client's order, which is also that of the replies.
-type RequestedChannels<'a> = Vec<(String, &'a RawValue)>;
+pub type RequestedChannels<'a> = Vec<(String, &'a RawValue)>;
 
 /// A command before validation. Unknown fields are ignored, for clients newer than the node.
 #[derive(Deserialize)]
-struct RawCommand<'a> {
+pub(super) struct RawCommand<'a> {
     #[serde(rename = "type", borrow)]
     kind: Option<Cow<'a, str>>,
     id: Option<i64>,
     #[serde(borrow)]
-    channel: Option<Cow<'a, str>>,
+    pub channel: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "in_order")]
-    channels: Option<RequestedChannels<'a>>,
+    pub channels: Option<RequestedChannels<'a>>,
     #[serde(borrow)]
-    since: Option<Cow<'a, str>>,
-    last: Option<i64>,
-    echo: Option<bool>,
+    pub pattern: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub since: Option<Cow<'a, str>>,
+    pub last: Option<i64>,
+    pub echo: Option<bool>,
     limit: Option<i64>,
     /// Some also for `null`, which is a valid payload.
     #[serde(borrow, default, deserialize_with = "present")]
@@ -56,7 +59,7 @@ struct RawCommand<'a> {
 }
 
 impl RawCommand<'_> {
-    fn id(&self) -> Option<Id> {
+    pub fn id(&self) -> Option<Id> {
         self.id.map(Id::from)
     }
 }
@@ -110,6 +113,9 @@ pub fn decode(message: &Message) -> Decoded {
     let refuse = |what: String| DecodeError::Answer(bad_request(raw.id(), what));
     match raw.kind.as_deref().unwrap_or_default() {
         "subscribe" => subscribe(&raw).map_err(refuse),
+        "unsubscribe" if raw.pattern.is_some() => {
+            Ok(vec![Ok(pattern::unsubscribe(&raw).map_err(refuse)?)])
+        }
         "unsubscribe" => {
             let channel = channel(&raw).map_err(refuse)?;
             Ok(vec![Ok(Command::Unsubscribe { id, channel })])
@@ -144,6 +150,9 @@ pub fn decode(message: &Message) -> Decoded {
 const TYPES: &str = "one of subscribe, unsubscribe, publish, presence, history, auth, ping";
 
 fn subscribe(raw: &RawCommand<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
+    if raw.pattern.is_some() {
+        return Ok(vec![Ok(pattern::subscribe(raw)?)]);
+    }
     let echo = raw.echo.unwrap_or(true);
     let command =
         |channel, start| Command::Subscribe { id: raw.id(), channel, start, echo, grant: None };

@@ -17,11 +17,12 @@ pub const NOT_AN_OBJECT: DecodeError =
     DecodeError::Close(Close::Unsupported("a message is one JSON object"));
 
 /// The fields of commands, and the type of each, as the description of a fault names it.
-const FIELDS: [(&str, FieldType); 13] = [
+const FIELDS: [(&str, FieldType); 14] = [
     ("type", FieldType::Text),
     ("id", FieldType::Integer),
     ("channel", FieldType::Text),
     ("channels", FieldType::Object),
+    ("pattern", FieldType::Text),
     ("since", FieldType::Text),
     ("last", FieldType::Integer),
     ("echo", FieldType::Flag),

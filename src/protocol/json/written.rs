@@ -30,6 +30,20 @@ enum JsonMessage<'a> {
         id: Option<&'a Id>,
         channel: &'a str,
     },
+    #[serde(rename = "subscribed")]
+    SubscribedPattern {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
+        pattern: &'a str,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        partial: bool,
+    },
+    #[serde(rename = "unsubscribed")]
+    UnsubscribedPattern {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
+        pattern: &'a str,
+    },
     Published {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a Id>,
@@ -83,6 +97,11 @@ enum JsonMessage<'a> {
         channel: &'a str,
         reason: &'a str,
     },
+    #[serde(rename = "gap")]
+    PatternGap {
+        pattern: &'a str,
+        reason: &'a str,
+    },
     Ended {
         channel: &'a str,
         reason: &'a str,
@@ -98,6 +117,8 @@ enum JsonMessage<'a> {
         id: Option<&'a Id>,
         #[serde(skip_serializing_if = "Option::is_none")]
         channel: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pattern: Option<&'a str>,
         code: &'a str,
         message: &'a str,
         temporary: bool,
@@ -124,6 +145,22 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
         Reply::Unsubscribed { id, channel } => {
             JsonMessage::Unsubscribed { id: id.as_ref(), channel: channel.as_str() }
         }
+        Reply::SubscribedPattern { id, pattern, partial } => JsonMessage::SubscribedPattern {
+            id: id.as_ref(),
+            pattern: pattern.as_str(),
+            partial: *partial,
+        },
+        Reply::UnsubscribedPattern { id, pattern } => {
+            JsonMessage::UnsubscribedPattern { id: id.as_ref(), pattern }
+        }
+        Reply::PatternEnded { pattern, code, message } => JsonMessage::Error {
+            id: None,
+            channel: None,
+            pattern: Some(pattern.as_str()),
+            code: code.as_str(),
+            message,
+            temporary: code.is_temporary(),
+        },
         Reply::Published { id, position } => {
             JsonMessage::Published { id: id.as_ref(), position: text(position) }
         }
@@ -147,6 +184,7 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
         Reply::Error(ReplyError { id, channel, code, message }) => JsonMessage::Error {
             id: id.as_ref(),
             channel: channel.as_deref(),
+            pattern: None,
             code: code.as_str(),
             message,
             temporary: code.is_temporary(),
@@ -161,6 +199,7 @@ pub fn push(push: &Push<'_>) -> Vec<u8> {
             JsonMessage::Welcome { session, node, ping_interval_ms: *ping_interval_ms }
         }
         Push::Gap { channel, reason } => JsonMessage::Gap { channel, reason },
+        Push::PatternGap { pattern, reason } => JsonMessage::PatternGap { pattern, reason },
         Push::Ended { channel, reason, position } => {
             JsonMessage::Ended { channel, reason: reason.as_str(), position: text(position) }
         }

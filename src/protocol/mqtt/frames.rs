@@ -39,6 +39,7 @@ impl<const V5: bool, const WEBSOCKET: bool> Encode for MqttFrames<V5, WEBSOCKET>
             }
             Push::Welcome { .. }
             | Push::Gap { .. }
+            | Push::PatternGap { .. }
             | Push::Presence { .. }
             | Push::Reconnect { .. } => None,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{MatchStep, Pattern, advance, begin, steps};
+use super::{MatchStep, Pattern, advance, begin};
 
 /// The most states that are compared. Patterns of usual length have less than a hundred.
 const STATES_MAX: usize = 10_000;
@@ -15,48 +15,98 @@ impl Pattern {
     /// more than [`STATES_MAX`] states.
     pub fn covers(&self, other: &Self) -> bool {
         // A quick answer for most pairs of patterns.
-        if !other.text[..other.prefix].starts_with(&self.text[..self.prefix]) {
-            return false;
-        }
-        let (own, others) = (steps(&self.text, None), steps(&other.text, None));
-        let bytes = distinct_bytes(&own, &others);
-        let start: BothReached = (begin(&own), begin(&others));
-        let (mut seen, mut left) = (HashSet::from([start.clone()]), vec![start]);
-        while let Some((mine, theirs)) = left.pop() {
-            for byte in &bytes {
-                let (mut mine, mut theirs) = (mine.clone(), theirs.clone());
-                if !advance(&others, &mut theirs, *byte) {
-                    continue;
-                }
-                let is_alive = advance(&own, &mut mine, *byte);
-                if !is_alive || (theirs[others.len()] && !mine[own.len()]) {
-                    return false;
-                }
-                if seen.insert((mine.clone(), theirs.clone())) {
-                    left.push((mine, theirs));
-                }
+        other.text[..other.prefix].starts_with(&self.text[..self.prefix])
+            && covers(&self.all_steps(), &other.all_steps())
+    }
+}
+
+/// Whether the steps match everything that `others` match. False also beyond [`STATES_MAX`].
+pub(super) fn covers(own: &[MatchStep], others: &[MatchStep]) -> bool {
+    explore(own, others, |mine, theirs| match theirs {
+        Reached::End | Reached::Some if mine == Reached::None => Some(false),
+        Reached::End if mine != Reached::End => Some(false),
+        _ => None,
+    })
+    .unwrap_or(true)
+}
+
+/// Whether the steps match anything that `others` match too. True also beyond [`STATES_MAX`].
+pub(super) fn overlaps(own: &[MatchStep], others: &[MatchStep]) -> bool {
+    !explore(own, others, |mine, theirs| match (mine, theirs) {
+        (Reached::End, Reached::End) => Some(false),
+        _ => None,
+    })
+    .unwrap_or(true)
+}
+
+/// How far the steps of a pattern have matched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// No text that goes on like this can match.
+    None,
+    Some,
+    /// The text matches.
+    End,
+}
+
+/// Follows both patterns through all texts that `others` may match, until `decide` knows the answer. `None`: it never
+/// does. False if there are more than [`STATES_MAX`] states.
+fn explore(
+    own: &[MatchStep],
+    others: &[MatchStep],
+    decide: impl Fn(Reached, Reached) -> Option<bool>,
+) -> Option<bool> {
+    let bytes = distinct_bytes(own, others);
+    let start: BothReached = (begin(own), begin(others));
+    let (mut seen, mut left) = (HashSet::from([start.clone()]), vec![start]);
+    while let Some((mine, theirs)) = left.pop() {
+        for byte in &bytes {
+            let (mut mine, mut theirs) = (mine.clone(), theirs.clone());
+            let others_reached = reach(others, &mut theirs, *byte);
+            if others_reached == Reached::None {
+                continue;
             }
-            if seen.len() > STATES_MAX {
-                return false;
+            let own_reached = reach(own, &mut mine, *byte);
+            if let Some(decided) = decide(own_reached, others_reached) {
+                return Some(decided);
+            }
+            if own_reached != Reached::None && seen.insert((mine.clone(), theirs.clone())) {
+                left.push((mine, theirs));
             }
         }
-        true
+        if seen.len() > STATES_MAX {
+            return Some(false);
+        }
+    }
+    None
+}
+
+fn reach(steps: &[MatchStep], reached: &mut [bool], byte: u8) -> Reached {
+    match advance(steps, reached, byte) {
+        false => Reached::None,
+        true if reached[steps.len()] => Reached::End,
+        true => Reached::Some,
     }
 }
 
 /// One of each kind of bytes that the steps treat differently. No wildcard matches a space.
 fn distinct_bytes(own: &[MatchStep], others: &[MatchStep]) -> Vec<u8> {
-    let literals: HashSet<u8> = own
-        .iter()
-        .chain(others)
+    let both = || own.iter().chain(others);
+    let literals: HashSet<u8> = both()
         .filter_map(|step| match step {
             MatchStep::Byte(byte) => Some(*byte),
             _ => None,
         })
-        .chain(*b":/")
         .collect();
-    let other = (b'!'..=u8::MAX).find(|byte| !literals.contains(byte));
-    literals.into_iter().chain(other).collect()
+    let wildcards: HashSet<MatchStep> =
+        both().filter(|step| !matches!(step, MatchStep::Byte(_))).copied().collect();
+    let mut kinds = HashSet::new();
+    let others = (b'!'..=u8::MAX).filter(|byte| {
+        let kind: Vec<bool> = wildcards.iter().map(|step| step.takes(*byte)).collect();
+        !literals.contains(byte) && kinds.insert(kind)
+    });
+    let others: Vec<u8> = others.collect();
+    literals.into_iter().chain(others).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ fn state(protocol: impl Into<Protocol>) -> SubscriptionState {
         message_bytes_max: 1,
         queue_bytes_max: 1,
         channels_max: 2,
+        patterns_max: 16,
         json_depth_max: 128,
     };
     let (rules, limits) = (Rules::default(), Limits::default());

@@ -23,6 +23,7 @@ pub struct PublicationMetrics {
     pub delivery_duration: Histogram,
     pub channels: IntGauge,
     pub subscriptions: IntGauge,
+    pub patterns: IntGauge,
 }
 
 impl PublicationMetrics {
@@ -62,6 +63,10 @@ impl PublicationMetrics {
             ),
             channels: add.gauge("channels", "Channels with local subscribers."),
             subscriptions: add.gauge("subscriptions", "Subscriptions of local sessions."),
+            patterns: add.gauge(
+                "patterns",
+                "Subscriptions of local sessions to patterns, which are not in `tidegate_subscriptions`.",
+            ),
         }
     }
 }

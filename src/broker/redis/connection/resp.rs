@@ -8,12 +8,15 @@
 #[derive(Debug, PartialEq, Eq)]
 pub enum RespMessage<'a> {
     Message {
+        /// Some: it arrives by the subscription to this pattern.
+        pattern: Option<&'a [u8]>,
         channel: &'a [u8],
         payload: &'a [u8],
     },
     /// The beginning of a message of more than [`PAYLOAD_BYTES_MAX`]; its `rest`, in bytes, is
     /// still to come and is discarded.
     TooLarge {
+        pattern: Option<&'a [u8]>,
         channel: &'a [u8],
         rest: usize,
     },
@@ -23,6 +26,12 @@ pub enum RespMessage<'a> {
     /// The node unsubscribed, or the channel's slot has moved to another master.
     Unsubscribed {
         channel: &'a [u8],
+    },
+    PatternSubscribed {
+        pattern: &'a [u8],
+    },
+    PatternUnsubscribed {
+        pattern: &'a [u8],
     },
     /// The reply to `HELLO`.
     Hello {
@@ -97,17 +106,20 @@ impl<'a> RespReader<'a> {
     fn push(&mut self, words: usize) -> Result<RespMessage<'a>, ParseStop> {
         let kind = self.bulk()?;
         match (kind, words) {
-            (b"message" | b"smessage", 3) => {
-                let channel = self.bulk()?;
-                let (b'$', line) = self.line()? else { return Err(ParseStop::Malformed) };
-                let bytes = length(line)?;
-                if bytes > PAYLOAD_BYTES_MAX {
-                    return Ok(RespMessage::TooLarge {
-                        channel,
-                        rest: bytes.saturating_add(b"\r\n".len()),
-                    });
-                }
-                Ok(RespMessage::Message { channel, payload: self.bulk_rest(bytes)? })
+            (b"message" | b"smessage", 3) => self.published(None),
+            (b"pmessage", 4) => {
+                let pattern = self.bulk()?;
+                self.published(Some(pattern))
+            }
+            (b"psubscribe", 3) => {
+                let pattern = self.bulk()?;
+                self.value(DEPTH_MAX)?;
+                Ok(RespMessage::PatternSubscribed { pattern })
+            }
+            (b"punsubscribe", 3) => {
+                let pattern = self.bulk()?;
+                self.value(DEPTH_MAX)?;
+                Ok(RespMessage::PatternUnsubscribed { pattern })
             }
             (b"subscribe" | b"ssubscribe", 3) => {
                 let channel = self.bulk()?;
@@ -126,6 +138,18 @@ impl<'a> RespReader<'a> {
                 Ok(RespMessage::Other)
             }
         }
+    }
+
+    /// The channel and the payload of a message.
+    fn published(&mut self, pattern: Option<&'a [u8]>) -> Result<RespMessage<'a>, ParseStop> {
+        let channel = self.bulk()?;
+        let (b'$', line) = self.line()? else { return Err(ParseStop::Malformed) };
+        let bytes = length(line)?;
+        if bytes > PAYLOAD_BYTES_MAX {
+            let rest = bytes.saturating_add(b"\r\n".len());
+            return Ok(RespMessage::TooLarge { pattern, channel, rest });
+        }
+        Ok(RespMessage::Message { pattern, channel, payload: self.bulk_rest(bytes)? })
     }
 
     /// Names and values; `role` tells whether the server is a replica.
@@ -227,6 +251,9 @@ mod tests {
         >3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$8\r\nlin\r\ne\xff\x00\r\n\
         >3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n\
         >3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$0\r\n\r\n\
+        >3\r\n$10\r\npsubscribe\r\n$2\r\nn*\r\n:1\r\n\
+        >4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$1\r\na\r\n\
+        >3\r\n$12\r\npunsubscribe\r\n$2\r\nn*\r\n:0\r\n\
         -NOPERM no\r\n";
 
     #[test]
@@ -247,14 +274,21 @@ mod tests {
                 RespMessage::Hello { replica: false },
                 RespMessage::Hello { replica: true },
                 RespMessage::Subscribed { channel: b"news" },
-                RespMessage::Message { channel: b"news", payload: b"a\r\n" },
+                RespMessage::Message { pattern: None, channel: b"news", payload: b"a\r\n" },
                 RespMessage::Unsubscribed { channel: b"news" },
                 RespMessage::Bulk(b"17"),
                 RespMessage::Other,
                 RespMessage::Subscribed { channel: b"news" },
-                RespMessage::Message { channel: b"news", payload: b"lin\r\ne\xff\x00" },
+                RespMessage::Message {
+                    pattern: None,
+                    channel: b"news",
+                    payload: b"lin\r\ne\xff\x00"
+                },
                 RespMessage::Unsubscribed { channel: b"news" },
-                RespMessage::Message { channel: b"news", payload: b"" },
+                RespMessage::Message { pattern: None, channel: b"news", payload: b"" },
+                RespMessage::PatternSubscribed { pattern: b"n*" },
+                RespMessage::Message { pattern: Some(b"n*"), channel: b"news", payload: b"a" },
+                RespMessage::PatternUnsubscribed { pattern: b"n*" },
                 RespMessage::Error(b"NOPERM no"),
             ]
         );
@@ -282,7 +316,10 @@ mod tests {
     fn a_message_that_is_too_large_is_reported_from_its_header() {
         let head = b">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$20000000\r\nxx";
         let (message, taken) = next(head).unwrap().unwrap();
-        assert_eq!(message, RespMessage::TooLarge { channel: b"news", rest: 20_000_002 });
+        assert_eq!(
+            message,
+            RespMessage::TooLarge { pattern: None, channel: b"news", rest: 20_000_002 }
+        );
         assert_eq!(&head[taken..], b"xx");
     }
 

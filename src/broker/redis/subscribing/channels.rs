@@ -28,7 +28,7 @@ pub async fn channels(context: &RedisContext, prefix: &str) -> Result<Vec<Channe
 }
 
 /// The text as a pattern that matches only itself.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {
         if matches!(character, '*' | '?' | '[' | ']' | '^' | '-' | '\\') {

@@ -10,10 +10,23 @@ use crate::broker::redis::connection::feed::CommandWriter;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::lanes::slot::Slot;
+use crate::broker::redis::patterns::{self, is_pattern};
 use crate::publication::Channel;
 
 /// Maximum number of `UNSUBSCRIBE` commands in one tick, because subscribing is more urgent.
 const UNSUBSCRIBES_PER_TICK_MAX: usize = 4;
+
+/// Whether a client may subscribe to the channel by its name.
+fn is_direct(channel: &Channel) -> bool {
+    !Channel::is_internal(channel.as_str())
+}
+
+/// Whether channels are to be subscribed or unsubscribed.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Yes,
+    No,
+}
 
 /// Queues the commands of one lane's subscribed connection.
 #[derive(Clone, Copy)]
@@ -25,11 +38,13 @@ pub struct Commands<'a> {
 impl Commands<'_> {
     /// Subscribes to the pending channels, as many as may be requested now.
     pub fn subscribe(self, writer: &mut CommandWriter, state: &mut ConnectionState) {
-        let command = self.context.pubsub.subscribe();
         while let Some(batch) = self.lane.subscriptions.next_to_subscribe() {
-            self.send(writer, command, batch.combined.iter());
+            if batch.combined.iter().chain(&batch.single).any(is_pattern) {
+                state.routes.begin(|| self.lane.subscriptions.confirmed(is_direct));
+            }
+            self.send(writer, Wanted::Yes, batch.combined.iter());
             for channel in &batch.single {
-                self.send(writer, command, [channel]);
+                self.send(writer, Wanted::Yes, [channel]);
             }
             // Redis answers in order, so the reply to this `PING` follows those of the whole batch.
             state.ping(writer, batch.number);
@@ -43,7 +58,7 @@ impl Commands<'_> {
             if channels.is_empty() {
                 break;
             }
-            self.send(writer, self.context.pubsub.unsubscribe(), &channels);
+            self.send(writer, Wanted::No, &channels);
         }
     }
 
@@ -66,31 +81,40 @@ impl Commands<'_> {
             |channel| map.owns(self.lane, channel) || map.imports(self.lane, map.slot(channel));
         if !pinned.confirmed && pinned.is_due() && is_here(&pinned.channel) {
             pinned.requested_at = Some(Instant::now());
-            self.send(writer, self.context.pubsub.subscribe(), [&pinned.channel]);
+            self.send(writer, Wanted::Yes, [&pinned.channel]);
         }
     }
 
     /// Subscribes to a probe channel of this node.
     pub fn subscribe_probe(self, writer: &mut CommandWriter) -> ProbeChannel {
-        let RedisContext { map, node, pubsub, .. } = self.context;
+        let RedisContext { map, node, .. } = self.context;
         if !map.has_slots(self.lane) {
             return ProbeChannel { channel: Channel::of_probe(*node, 0), confirmed: false };
         }
         let channel = map.probe(self.lane, *node);
-        self.send(writer, pubsub.subscribe(), [&channel]);
+        self.send(writer, Wanted::Yes, [&channel]);
         ProbeChannel { channel, confirmed: false }
     }
 
-    /// One command for all channels; on a cluster one for each slot.
+    /// One command for all channels; on a cluster one for each slot. Another one for all patterns.
     fn send<'c>(
         self,
         writer: &mut CommandWriter,
-        command: &str,
+        wanted: Wanted,
         channels: impl IntoIterator<Item = &'c Channel>,
     ) {
-        let map = &self.context.map;
+        let RedisContext { map, pubsub, .. } = self.context;
+        let (command, of_patterns) = match wanted {
+            Wanted::Yes => (pubsub.subscribe(), "PSUBSCRIBE"),
+            Wanted::No => (pubsub.unsubscribe(), "PUNSUBSCRIBE"),
+        };
+        let mut globs = Vec::new();
         let mut by_slot: BTreeMap<Slot, Vec<String>> = BTreeMap::new();
         for channel in channels {
+            if let Some(glob) = patterns::glob_of(self.context, channel) {
+                globs.push(glob);
+                continue;
+            }
             by_slot.entry(map.slot(channel)).or_default().push(self.context.name(channel));
         }
         for (slot, names) in &by_slot {
@@ -98,6 +122,9 @@ impl Commands<'_> {
                 writer.command("ASKING", &[]);
             }
             writer.command(command, names);
+        }
+        if !globs.is_empty() {
+            writer.command(of_patterns, &globs);
         }
     }
 }

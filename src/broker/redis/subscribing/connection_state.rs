@@ -10,6 +10,7 @@ use crate::backoff::Backoff;
 use crate::broker::redis::connection::feed::CommandWriter;
 use crate::broker::redis::connection::resp::RespMessage;
 use crate::broker::redis::context::RedisContext;
+use crate::broker::redis::subscribing::pattern_routes::PatternRoutes;
 use crate::broker::redis::subscribing::probe::{self, ProbeChannel};
 use crate::publication::Channel;
 use crate::telemetry;
@@ -36,6 +37,10 @@ pub struct ConnectionState {
     /// The number of the last probe that came back.
     pub last_probe: watch::Sender<u64>,
     pub pinned: Vec<PinnedChannel>,
+    /// By which subscription each publication is delivered.
+    pub routes: PatternRoutes,
+    /// The last message confirmed a pattern, and the patterns were told of an interruption.
+    pub globs_told: bool,
 }
 
 /// A channel that stays subscribed while its slot belongs to the lane, with or without subscribers.
@@ -75,6 +80,8 @@ impl ConnectionState {
             probe: watch::Sender::new(probe),
             last_probe: watch::Sender::new(0),
             pinned,
+            routes: PatternRoutes::default(),
+            globs_told: false,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::broker::redis::connection::resp::RespMessage;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::header;
 use crate::broker::redis::lanes::lane::Lane;
+use crate::broker::redis::patterns;
 use crate::broker::redis::presence::calls as presence;
 use crate::broker::redis::revocation::calls as revocation;
 use crate::broker::redis::rules::rule_changes::PendingRules;
@@ -32,14 +33,30 @@ pub struct Dispatcher<'a> {
 impl Dispatcher<'_> {
     /// `more`: more messages follow immediately.
     pub fn dispatch(self, message: RespMessage<'_>, more: bool, state: &mut ConnectionState) {
+        if !matches!(message, RespMessage::PatternSubscribed { .. }) {
+            state.globs_told = false;
+        }
         match message {
-            RespMessage::Message { channel, payload } => {
+            RespMessage::Message { pattern: None, channel, payload } => {
                 self.message(channel, payload, more, state);
             }
+            RespMessage::Message { pattern: Some(glob), channel, payload } => {
+                if let Some(channel) = self.shown_by(glob, channel, state) {
+                    let publication = self.publication(payload);
+                    let channel = channel.as_str();
+                    self.context.deliver(BrokerEvent::Publication { channel, publication, more });
+                }
+            }
+            RespMessage::PatternSubscribed { pattern } => self.glob_confirmed(pattern, state),
+            RespMessage::PatternUnsubscribed { pattern } => state.routes.glob_unsubscribed(pattern),
             RespMessage::Subscribed { channel } => self.subscribed(channel, state),
             RespMessage::Unsubscribed { channel } => self.unsubscribed(channel, state),
-            RespMessage::TooLarge { channel, .. } => {
-                if let Some(channel) = self.channel(channel) {
+            RespMessage::TooLarge { pattern, channel, .. } => {
+                let channel = match pattern {
+                    Some(glob) => self.shown_by(glob, channel, state),
+                    None => self.channel(channel),
+                };
+                if let Some(channel) = channel {
                     self.context.deliver(BrokerEvent::Gap { channel: &channel, reason: TOO_LARGE });
                 }
             }
@@ -62,8 +79,7 @@ impl Dispatcher<'_> {
             }
             return;
         }
-        let publication =
-            header::read(Bytes::copy_from_slice(payload), |key| self.context.secrets.is_known(key));
+        let publication = self.publication(payload);
         if announcement::is_channel(channel) {
             self.announced(&publication);
         } else if Channel::is_probe(channel) {
@@ -77,6 +93,29 @@ impl Dispatcher<'_> {
         } else {
             self.context.deliver(BrokerEvent::Publication { channel, publication, more });
         }
+    }
+
+    /// Redis has confirmed a pattern. Those of one command are confirmed together, and the first one tells all.
+    fn glob_confirmed(self, glob: &[u8], state: &mut ConnectionState) {
+        state.routes.glob_subscribed(glob);
+        let wanted = patterns::channel_of_glob(self.context, glob);
+        if let Some(channel) = wanted
+            && self.lane.subscriptions.confirm(&channel) == Some(true)
+            && !std::mem::replace(&mut state.globs_told, true)
+        {
+            self.context.deliver(BrokerEvent::PatternsInterrupted { reason: RECONNECTED });
+        }
+    }
+
+    fn publication(self, payload: &[u8]) -> Publication {
+        header::read(Bytes::copy_from_slice(payload), |key| self.context.secrets.is_known(key))
+    }
+
+    /// The channel of a message by a pattern, if that is the subscription to deliver it by. Channels of the nodes' own are
+    /// not.
+    fn shown_by(self, glob: &[u8], name: &[u8], state: &ConnectionState) -> Option<Channel> {
+        let channel = Channel::new(self.context.channel(name)?).ok()?;
+        state.routes.delivers(glob, name, channel.as_str()).then_some(channel)
     }
 
     fn announced(self, publication: &Publication) {
@@ -101,7 +140,9 @@ impl Dispatcher<'_> {
                 self.context.rules_may_have_changed.notify_one();
             }
         }
-        if let Some(channel) = self.channel(name)
+        let channel = self.channel(name);
+        channel.iter().for_each(|channel| state.routes.subscribed(channel));
+        if let Some(channel) = channel
             && let Some(interrupted) = self.lane.subscriptions.confirm(&channel)
         {
             let map = &self.context.map;
@@ -122,7 +163,9 @@ impl Dispatcher<'_> {
             pinned.confirmed = false;
             self.lane.request_refresh();
         }
-        if let Some(channel) = self.channel(name)
+        let channel = self.channel(name);
+        channel.iter().for_each(|channel| state.routes.unsubscribed(channel));
+        if let Some(channel) = channel
             && self.lane.subscriptions.interrupted(&channel)
         {
             // The channel's slot has moved to another master.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use self::entry::{SubscribeState, WantedChannel};
 use super::subscription_counts::SubscriptionCounts;
 use crate::broker::receipt::Receipt;
+use crate::broker::redis::patterns::is_pattern;
 use crate::broker::redis::pubsub::CHANNELS_PER_COMMAND_MAX;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::Channel;
@@ -121,6 +122,10 @@ impl SubscriptionQueue {
         for (channel, entry) in entries {
             entry.interrupt();
             pending.push_back(channel.clone());
+        }
+        // Patterns last: they deliver also to the subscribers of channels, which must have been told of the interruption.
+        if pending.iter().any(is_pattern) {
+            pending.make_contiguous().sort_by_key(is_pattern);
         }
         self.count(&mut channels);
     }
