@@ -60,12 +60,12 @@ impl Public {
         }
         self.detect_dead_clients(&stream);
         let Some(tls) = tls else {
-            return self.converse(SharedSocket::new(stream), admitted).await;
+            return self.start_session(SharedSocket::new(stream), admitted).await;
         };
         let left = admitted.deadline.saturating_duration_since(Instant::now());
         // Boxed, because a task is as large as the largest future that it awaits.
         if let Some(stream) = Box::pin(tls.accept(stream, left)).await {
-            self.converse(stream, admitted).await;
+            self.start_session(stream, admitted).await;
         }
     }
 
@@ -80,7 +80,7 @@ impl Public {
 
     /// Starts the client's session, which gets a task of its own, so that the memory of the handshake is freed while the
     /// connection idles.
-    async fn converse(&self, stream: impl ClientStream, admitted: AdmittedConnection) {
+    async fn start_session(&self, stream: impl ClientStream, admitted: AdmittedConnection) {
         let AdmittedConnection { slot, address_slot, accepted, .. } = admitted;
         let protocol = routes::direct(self.context.config.message_bytes_max).protocol;
         let parameters = SessionParameters {

@@ -112,16 +112,16 @@ async fn clients_over_tcp_and_over_websockets_get_the_same_publications(broker: 
     let [a, b] = fleet.nodes();
     for level in [V3, V5] {
         let topic = format!("site/{level}");
-        let mut panel = Client::subscribed(a, &topic).await;
+        let mut viewer = Client::subscribed(a, &topic).await;
         let mut reader = Device::connected(b, level).await;
         reader.subscribe(level, &topic).await;
         let mut sensor = Device::connected(a, level).await;
         sensor.publish(level, &topic, b"21.5").await;
         reader.expect(level, &topic, b"21.5").await;
-        assert_eq!(panel.event().await["data"], 21.5);
+        assert_eq!(viewer.event().await["data"], 21.5);
         // More bytes than one read brings.
         let large = "x".repeat(60_000);
-        panel.publish(&topic, large.clone().into()).await;
+        viewer.publish(&topic, large.clone().into()).await;
         reader.expect(level, &topic, serde_json::json!(large).to_string().as_bytes()).await;
     }
     b.wait_for_metric(CONNECTIONS, 0.).await;
@@ -192,7 +192,7 @@ async fn a_silent_device_over_tcp_is_disconnected_and_one_that_pings_is_not() {
 }
 
 #[tokio::test]
-async fn what_is_not_mqtt_ends_its_connection_over_tcp_alone() {
+async fn bytes_that_are_not_mqtt_end_their_connection_over_tcp_alone() {
     let node = Node::standalone(&[LISTEN]).await;
     let mut healthy = Device::connected(&node, V3).await;
     healthy.subscribe(V3, "a").await;
