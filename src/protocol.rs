@@ -21,10 +21,12 @@ mod push;
 pub mod pusher;
 mod reply;
 mod service;
+mod session_control;
 mod shared_members;
 mod speak;
 pub mod sse;
 mod stamp;
+pub mod stomp;
 pub mod streams;
 
 use bytes::Bytes;
@@ -45,6 +47,7 @@ pub use self::service::{
     ChannelCounts, CountsWanted, ServiceCall, ServiceCommand, ServicePublication, ServiceRefused,
     ServiceReply,
 };
+pub use self::session_control::{SessionBeat, SessionControl};
 pub use self::shared_members::SharedMembers;
 use self::speak::protocols;
 pub use self::speak::{DecodeError, Decoded, Speak};
@@ -66,6 +69,7 @@ formats! {
     Mqtt5 => mqtt::MqttFrames::<true, true>,
     MqttStream => mqtt::MqttFrames::<false, false>,
     Mqtt5Stream => mqtt::MqttFrames::<true, false>,
+    Stomp => stomp::StompFrames,
 }
 
 protocols! {
@@ -89,4 +93,6 @@ protocols! {
     Streams(streams::Streams),
     /// MQTT 3.1.1 and 5.
     Mqtt(mqtt::Mqtt),
+    /// STOMP 1.0 to 1.2.
+    Stomp(stomp::Stomp),
 }

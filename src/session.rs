@@ -59,7 +59,7 @@ use self::state::SubscriptionState;
 pub use self::users::{Entered, UserRefusal, Users, disconnect};
 use crate::hub::Membership;
 use crate::outbound::{Outbound, Wire};
-use crate::protocol::{Format, Packets, Reply, Speak};
+use crate::protocol::{Format, Packets, Reply, SessionControl, Speak};
 
 /// The conversation with one client.
 pub struct Session {
@@ -118,6 +118,9 @@ impl Session {
     fn reply(&self, reply: &Reply) {
         if let Some(frame) = self.state.protocol().reply(reply) {
             self.outbound.push_own_or_close(frame);
+        }
+        if let Some(close) = self.state.protocol().control().and_then(SessionControl::end_reason) {
+            self.outbound.ask_to_end(close);
         }
     }
 }

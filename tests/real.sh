@@ -92,6 +92,7 @@ part "workers of runs in Python, Node and Go" env TIDEGATE="$(realpath "$binary"
 part "Pusher's libraries and Laravel Echo, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/pusher/main.mjs
 part "pusher-js in Chromium, two nodes" env TIDEGATE="$(realpath "$binary")" node tests/pusher/browser.mjs
 part "Pusher's webhooks, two nodes" env TIDEGATE="$(realpath "$binary")" node tests/pusher/webhooks.mjs
+part "STOMP's clients for JavaScript and Python, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/stomp/main.mjs
 part "examples/, two nodes" env TIDEGATE="$binary" tests/examples.sh
 part "the TypeScript client: types and size" npm --prefix web/client run --silent lint
 part "the TypeScript client against real nodes" env TIDEGATE="$(realpath "$binary")" npm --prefix web/client test --silent

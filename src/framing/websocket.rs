@@ -17,18 +17,18 @@ pub fn message(kind: PayloadKind, payload: &[u8]) -> Bytes {
     }
 }
 
-/// Puts the head of a binary frame in front of a payload of this length.
-pub fn put_binary_head(bytes: &mut BytesMut, length: usize) {
-    bytes.put_u8(0x82);
+/// Puts the head of a data frame in front of a payload of this length.
+pub fn put_head(out: &mut impl BufMut, kind: PayloadKind, length: usize) {
+    out.put_u8(if kind == PayloadKind::Binary { 0x82 } else { 0x81 });
     match length {
-        0..=125 => bytes.put_u8(length as u8),
+        0..=125 => out.put_u8(length as u8),
         126..=0xffff => {
-            bytes.put_u8(126);
-            bytes.put_u16(length as u16);
+            out.put_u8(126);
+            out.put_u16(length as u16);
         }
         _ => {
-            bytes.put_u8(127);
-            bytes.put_u64(length as u64);
+            out.put_u8(127);
+            out.put_u64(length as u64);
         }
     }
 }
@@ -79,10 +79,12 @@ mod tests {
 
     #[test]
     fn a_head_that_is_put_in_front_is_that_of_a_whole_message() {
-        for length in [0, 125, 126, 0xffff, 0x1_0000] {
-            let mut head = BytesMut::new();
-            put_binary_head(&mut head, length);
-            assert_eq!(head, message(PayloadKind::Binary, &vec![0; length])[..head.len()]);
+        for kind in [PayloadKind::Text, PayloadKind::Binary] {
+            for length in [0, 125, 126, 0xffff, 0x1_0000] {
+                let mut head = BytesMut::new();
+                put_head(&mut head, kind, length);
+                assert_eq!(head, message(kind, &vec![b'x'; length])[..head.len()]);
+            }
         }
     }
 

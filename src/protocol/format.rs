@@ -30,10 +30,12 @@ pub enum Format {
     MqttStream,
     /// Packets of MQTT 5, one behind the other.
     Mqtt5Stream,
+    /// Messages of STOMP, which a session completes, in frames of a WebSocket.
+    Stomp,
 }
 
 impl Format {
-    pub const EACH: [Self; 13] = [
+    pub const EACH: [Self; 14] = [
         Self::Plain,
         Self::Json,
         Self::Sse,
@@ -47,6 +49,7 @@ impl Format {
         Self::Mqtt5,
         Self::MqttStream,
         Self::Mqtt5Stream,
+        Self::Stomp,
     ];
     pub const COUNT: usize = Self::EACH.len();
 
@@ -61,6 +64,7 @@ impl Format {
             Self::Pusher => "pusher",
             Self::Streams => "streams",
             Self::Mqtt | Self::Mqtt5 | Self::MqttStream | Self::Mqtt5Stream => "mqtt",
+            Self::Stomp => "stomp",
         }
     }
 
@@ -72,9 +76,13 @@ impl Format {
     /// The value of the `transport` label.
     pub fn framing(self) -> &'static str {
         match self {
-            Self::Plain | Self::Json | Self::AiChat | Self::Pusher | Self::Mqtt | Self::Mqtt5 => {
-                "websocket"
-            }
+            Self::Plain
+            | Self::Json
+            | Self::AiChat
+            | Self::Pusher
+            | Self::Mqtt
+            | Self::Mqtt5
+            | Self::Stomp => "websocket",
             Self::MqttStream | Self::Mqtt5Stream => "tcp",
             Self::Sse | Self::SseChannels | Self::AiStream | Self::Streams => "sse",
             Self::Http => "poll",

@@ -7,7 +7,7 @@ use super::json::{publication, written};
 use super::poll_reply::PollFrame;
 use super::{
     Command, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
-    Speak, Stamp,
+    SessionControl, Speak, Stamp,
 };
 use crate::close::Close;
 use crate::publication::{Channel, Publication, ReplayStart, SessionId};
@@ -89,6 +89,10 @@ impl Speak for Http {
 
     fn subscribes_listed(&self) -> bool {
         false
+    }
+
+    fn control(&self) -> Option<&dyn SessionControl> {
+        None
     }
 }
 

@@ -15,8 +15,8 @@ use bytes::Bytes;
 
 use super::close_code::close_frame;
 use super::{
-    Code, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak,
-    Stamp,
+    Code, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
+    SessionControl, Speak, Stamp,
 };
 use crate::close::Close;
 use crate::framing::websocket;
@@ -97,6 +97,10 @@ impl Speak for Json {
 
     fn subscribes_listed(&self) -> bool {
         true
+    }
+
+    fn control(&self) -> Option<&dyn SessionControl> {
+        None
     }
 }
 

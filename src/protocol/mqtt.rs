@@ -42,7 +42,9 @@ use self::written::{
     packet,
 };
 use super::close_code::close_frame;
-use super::{Decoded, Format, Id, Message, Packets, Reply, ReplyError, Speak, Stamp};
+use super::{
+    Decoded, Format, Id, Message, Packets, Reply, ReplyError, SessionControl, Speak, Stamp,
+};
 use crate::close::Close;
 use crate::publication::{Channel, ReplayStart, SessionId};
 
@@ -160,6 +162,10 @@ impl Speak for Mqtt {
 
     fn subscribes_listed(&self) -> bool {
         false
+    }
+
+    fn control(&self) -> Option<&dyn SessionControl> {
+        None
     }
 }
 

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::close_code::{close_frame, end_frame};
 use super::{
-    Command, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak, Stamp,
+    Command, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, SessionControl,
+    Speak, Stamp,
 };
 use crate::close::Close;
 use crate::framing::websocket;
@@ -86,6 +87,10 @@ impl Speak for Plain {
 
     fn subscribes_listed(&self) -> bool {
         false
+    }
+
+    fn control(&self) -> Option<&dyn SessionControl> {
+        None
     }
 }
 

@@ -28,8 +28,8 @@ use self::name::{is_cache, is_presence, name_of};
 use self::session::PusherSession;
 use super::json::depth;
 use super::{
-    Code, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak,
-    Stamp,
+    Code, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
+    SessionControl, Speak, Stamp,
 };
 use crate::apps::App;
 use crate::close::Close;
@@ -154,6 +154,10 @@ impl Speak for Pusher {
 
     fn subscribes_listed(&self) -> bool {
         false
+    }
+
+    fn control(&self) -> Option<&dyn SessionControl> {
+        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Command, Format, Message, Packets, Reply, ReplyError, Stamp};
+use super::{Command, Format, Message, Packets, Reply, ReplyError, SessionControl, Stamp};
 use crate::close::Close;
 use crate::publication::{Channel, ReplayStart, SessionId};
 
@@ -59,6 +59,10 @@ pub trait Speak {
 
     /// Whether the session subscribes to the channels that its token lists.
     fn subscribes_listed(&self) -> bool;
+
+    /// What it decides about heartbeats of its own and about the end of a session. None: a refused command leaves the
+    /// session open, and the transport's heartbeats are enough.
+    fn control(&self) -> Option<&dyn SessionControl>;
 }
 
 /// The commands of one message, each decoded or with its error.
@@ -149,6 +153,10 @@ macro_rules! protocols {
 
             fn subscribes_listed(&self) -> bool {
                 match self { $(Self::$name(it) => it.subscribes_listed(),)+ }
+            }
+
+            fn control(&self) -> Option<&dyn SessionControl> {
+                match self { $(Self::$name(it) => it.control(),)+ }
             }
         }
     };

@@ -12,7 +12,8 @@ pub use self::stream_position::{
 
 use super::json::written;
 use super::{
-    DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak, Stamp,
+    DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
+    SessionControl, Speak, Stamp,
 };
 use crate::close::Close;
 use crate::framing::sse::{COMMENT, SseEvent};
@@ -117,6 +118,10 @@ impl Speak for Sse {
 
     fn subscribes_listed(&self) -> bool {
         false
+    }
+
+    fn control(&self) -> Option<&dyn SessionControl> {
+        None
     }
 }
 

@@ -13,7 +13,8 @@ use super::durable::{
     ContentClass, DELETED, add_event, body_of, end_event, next_cursor, offset_text,
 };
 use super::{
-    DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak, Stamp,
+    DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
+    SessionControl, Speak, Stamp,
 };
 use crate::close::Close;
 use crate::framing::sse::COMMENT;
@@ -107,6 +108,10 @@ impl Speak for Streams {
 
     fn subscribes_listed(&self) -> bool {
         false
+    }
+
+    fn control(&self) -> Option<&dyn SessionControl> {
+        None
     }
 }
 

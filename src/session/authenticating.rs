@@ -77,7 +77,9 @@ impl Session {
             self.context.events.set_user(self.outbound.session(), &self.state.principal().user());
             self.renew_presence();
         }
-        self.subscribe_token_channels();
+        if self.state.protocol().subscribes_listed() {
+            self.subscribe_token_channels();
+        }
     }
 
     /// Subscribes to the channels that the token lists, if the protocol does that, unless the session is subscribed

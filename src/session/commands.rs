@@ -9,7 +9,7 @@ use super::state::Action;
 use super::{history, presence, rights};
 use crate::auth::access::Right;
 use crate::hub::Interest;
-use crate::protocol::{Command, Id, Message, Reply};
+use crate::protocol::{Command, Id, Message, Reply, Speak};
 use crate::publication::Channel;
 
 impl Session {
@@ -21,13 +21,23 @@ impl Session {
         for action in self.state.handle_message(message, subscribed, is_subscribed, now) {
             match action {
                 Action::Do(command) => self.execute(command, now),
-                Action::Reply(reply) => self.reply(&reply),
+                Action::Reply(reply) => {
+                    self.reply(&reply);
+                    if self.ends_with_refusals() && self.outbound.is_ending() {
+                        return;
+                    }
+                }
                 Action::Close(close) => {
                     self.end_for(close);
                     return;
                 }
             }
         }
+    }
+
+    /// Whether a refused command ends the session, so that those behind it are not executed.
+    fn ends_with_refusals(&self) -> bool {
+        self.state.protocol().control().is_some()
     }
 
     /// Executes a command that [`SubscriptionState`](super::state::SubscriptionState) has allowed.

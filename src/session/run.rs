@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Connection, ConnectionEvent, Session};
 use crate::close::Close;
 use crate::events::ConnectedSession;
-use crate::protocol::{Push, Speak};
+use crate::protocol::{Push, SessionBeat, SessionControl, Speak};
 
 /// Whether the session reads from the connection, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,9 @@ impl Session {
     /// When the timer is due.
     fn next_tick(&self, connection: &impl Connection) -> Instant {
         let beat = connection.next_heartbeat();
-        self.state.principal().ends_at().map_or(beat, |end| end.min(beat))
+        let beat = self.state.principal().ends_at().map_or(beat, |end| end.min(beat));
+        let own = self.state.protocol().control().and_then(SessionControl::next_beat);
+        own.map_or(beat, |own| own.min(beat))
     }
 
     /// Handles the timer: closes the session if its token has expired, sends a heartbeat if one is due.
@@ -121,6 +123,19 @@ impl Session {
             end.or_else(|| connection.check_heartbeat(now, excused, &self.outbound))
         {
             self.outbound.close(close);
+        }
+        self.beat(now, excused);
+    }
+
+    /// Does what is due of the protocol's own heartbeats.
+    fn beat(&self, now: Instant, excused: bool) {
+        let Some(control) = self.state.protocol().control() else { return };
+        match control.check_beat(now, excused) {
+            SessionBeat::Send(frame) if self.outbound.bytes() == 0 => {
+                self.outbound.push_own_or_close(frame);
+            }
+            SessionBeat::Send(_) | SessionBeat::Nothing => {}
+            SessionBeat::Dead(close) => _ = self.outbound.close(close),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::close::Close;
 use crate::http::{self, Parameter, Query, Repeated};
 use crate::protocol::Protocol;
 use crate::publication::{Channel, InvalidCount, InvalidStart, Position, ReplayStart, Traceparent};
-use crate::session::RunWanted;
+use crate::session::{Config, RunWanted};
 
 /// Most bytes of a request's head; a longer one is answered with 431.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -25,10 +25,8 @@ pub struct RoutedRequest<'a> {
     pub query: Query<'a>,
     pub headers: &'a HeaderMap,
     pub version: Version,
-    /// `session.channels_max`.
-    pub channels_max: usize,
-    /// `session.message_bytes_max`.
-    pub message_bytes_max: usize,
+    /// The `[session]` settings.
+    pub session: &'a Config,
     pub apps: &'a Apps,
 }
 
@@ -73,7 +71,7 @@ impl RoutedRequest<'_> {
     /// may have.
     pub fn channels(&self, channels_max: usize) -> Result<Vec<Channel>, RequestRefused> {
         const CHANNEL: &str = "channel";
-        let channels_max = channels_max.min(self.channels_max);
+        let channels_max = channels_max.min(self.session.channels_max);
         let mut channels: Vec<Channel> = Vec::new();
         for (_, value) in self.query.pairs().filter(|(name, _)| *name == CHANNEL) {
             let name = value.map(Parameter::as_sent).unwrap_or_default();

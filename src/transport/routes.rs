@@ -9,7 +9,7 @@ use super::routed_request::{RoutedRequest, SessionRequest};
 use super::stream_live::StreamLive;
 use crate::apps::Apps;
 use crate::http::{Parameter, Query};
-use crate::protocol::{ServiceRefused, ai, http, json, mqtt, plain, pusher, sse, streams};
+use crate::protocol::{ServiceRefused, ai, http, json, mqtt, plain, pusher, sse, stomp, streams};
 use crate::publication::{Channel, ReplayStart};
 use crate::streams::StreamReading;
 use crate::telemetry::ShortRequest;
@@ -63,6 +63,9 @@ pub const ROUTES: &[Route] = &[
             RouteProtocol { subprotocol: Some(json::SUBPROTOCOL), read: websockets::json },
             RouteProtocol { subprotocol: Some(ai::SUBPROTOCOL), read: websockets::ai_chat },
             RouteProtocol { subprotocol: Some(mqtt::SUBPROTOCOL), read: websockets::mqtt },
+            RouteProtocol { subprotocol: Some(stomp::SUBPROTOCOLS[0]), read: websockets::stomp },
+            RouteProtocol { subprotocol: Some(stomp::SUBPROTOCOLS[1]), read: websockets::stomp },
+            RouteProtocol { subprotocol: Some(stomp::SUBPROTOCOLS[2]), read: websockets::stomp },
         ],
     },
     Route {

@@ -12,7 +12,7 @@ use super::routed_request::{RoutedRequest, SessionRequest};
 use super::routes::RouteProtocol;
 use super::started_session::StartedSession;
 use crate::http::Query;
-use crate::session::{self, Session, SessionParameters};
+use crate::session::{Session, SessionParameters};
 
 /// Starts the session that a request asks for.
 pub async fn start_session(
@@ -32,9 +32,10 @@ pub fn routed<'a>(
     variable: Option<&'a str>,
 ) -> RoutedRequest<'a> {
     let (headers, query) = (request.headers(), Query::new(request.uri().query()));
-    let (version, apps) = (request.version(), &public.apps);
-    let session::Config { channels_max, message_bytes_max, .. } = *public.context.config;
-    RoutedRequest { variable, query, headers, version, channels_max, message_bytes_max, apps }
+    let version = request.version();
+    let apps = &public.apps;
+    let session = &*public.context.config;
+    RoutedRequest { variable, query, headers, version, session, apps }
 }
 
 /// Starts this session, with the token of the request.

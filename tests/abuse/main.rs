@@ -14,6 +14,7 @@
 //! | `frames` | WebSocket floods, fragments and aborted connections |
 //! | `http2` | floods of HTTP/2 frames, and header bombs |
 //! | `json` | JSON that is hard to parse |
+//! | `stomp` | frames of STOMP without end, and floods of them |
 //! | `channels` | many channel names, and names that are special elsewhere |
 //! | `log` | log injection |
 //!
@@ -27,6 +28,7 @@ mod log;
 mod polls;
 mod requests;
 mod slow_requests;
+mod stomp;
 mod streams;
 mod victim;
 

@@ -11,6 +11,7 @@ use testkit::requester::Requester;
 
 use crate::mqtt::{Mqtt, V3, V5};
 use crate::pusher::{APP, APPS, Pusher, trigger};
+use crate::stomp::Stomp;
 
 for_simple_brokers!(a_publication_of_each_way_arrives_at_each_protocol_as_the_table_says);
 
@@ -73,9 +74,10 @@ enum Way {
     PusherApi,
     Mqtt,
     Mqtt5,
+    Stomp,
 }
 
-const WAYS: [Way; 9] = [
+const WAYS: [Way; 10] = [
     Way::Publish,
     Way::Fcall,
     Way::Json,
@@ -85,6 +87,7 @@ const WAYS: [Way; 9] = [
     Way::PusherApi,
     Way::Mqtt,
     Way::Mqtt5,
+    Way::Stomp,
 ];
 
 impl Way {
@@ -151,6 +154,16 @@ impl Way {
                 let level = if matches!(self, Self::Mqtt) { V3 } else { V5 };
                 Mqtt::connect(node, level).await.publish(CHANNEL, bytes).await;
             }
+            (Self::Stomp, Payload::Text(text)) => {
+                let headers = format!("destination:/topic/{CHANNEL}\n");
+                Stomp::connect(node).await.request("SEND", &headers, text).await;
+            }
+            (Self::Stomp, Payload::Binary(bytes)) => {
+                let headers = format!("destination:/topic/{CHANNEL}\nreceipt:r\n");
+                let mut stomp = Stomp::connect(node).await;
+                stomp.send_bytes("SEND", &headers, bytes).await;
+                assert_eq!(stomp.frame().await.command, "RECEIPT");
+            }
         }
         true
     }
@@ -170,6 +183,7 @@ struct Subscribers {
     poll: Requester,
     pusher: Pusher,
     mqtt: [Mqtt; 2],
+    stomp: Stomp,
 }
 
 impl Subscribers {
@@ -190,6 +204,7 @@ impl Subscribers {
                 Mqtt::subscribed(node, V3, CHANNEL).await,
                 Mqtt::subscribed(node, V5, CHANNEL).await,
             ],
+            stomp: Stomp::subscribed(node, &format!("/topic/{CHANNEL}")).await,
         }
     }
 
@@ -227,6 +242,12 @@ impl Subscribers {
         for mqtt in &mut self.mqtt {
             mqtt.expect(CHANNEL, row.payload.bytes()).await;
         }
+        let message = self.stomp.frame().await;
+        let is_binary = matches!(row.payload, Payload::Binary(_));
+        assert_eq!(message.body, row.payload.bytes(), "stomp, {what}");
+        let content_type = is_binary.then_some("application/octet-stream");
+        assert_eq!(message.header("content-type"), content_type, "stomp, {what}");
+        assert_eq!(message.is_binary, is_binary, "stomp, {what}");
     }
 }
 

@@ -40,6 +40,7 @@ mod runs;
 mod sentinel;
 mod slow_consumer;
 mod sse;
+mod stomp;
 mod streams;
 mod tls;
 mod tracing;

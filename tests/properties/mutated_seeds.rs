@@ -27,6 +27,8 @@ mod proxy_headers;
 mod pusher_messages;
 #[path = "../../fuzz/checks/resp.rs"]
 mod resp;
+#[path = "../../fuzz/checks/stomp_frames.rs"]
+mod stomp_frames;
 #[path = "../../fuzz/checks/tokens.rs"]
 mod tokens;
 
@@ -73,6 +75,11 @@ fn the_resp_check_passes_for_mutated_seeds() {
 #[test]
 fn the_proxy_headers_check_passes_for_mutated_seeds() {
     check_mutated_seeds("proxy_headers", proxy_headers::check);
+}
+
+#[test]
+fn the_stomp_frames_check_passes_for_mutated_seeds() {
+    check_mutated_seeds("stomp_frames", stomp_frames::check);
 }
 
 #[test]

@@ -52,6 +52,9 @@ ELSEWHERE = {
      'enabledTransports: ["ws"] });'): "needs pusher-js; tests/pusher/main.mjs runs it",
     ("docs/PUSHER.md", "import hashlib, hmac, json, urllib.request"): "tests/pusher/webhooks.mjs runs it",
     ("docs/MIGRATING.md", "window.Echo = new Echo({"): "needs Laravel Echo; tests/pusher/main.mjs runs it",
+    ("docs/STOMP.md", "const client = new Client({"): "needs stompjs; tests/stomp/main.mjs runs it",
+    ("docs/STOMP.md", 'client = stomp.WSStompConnection([("127.0.0.1", 8080)], ws_path="/ws", '
+     'header={"Sec-WebSocket-Protocol": "v12.stomp"})'): "needs stomp.py; tests/stomp/main.mjs runs it",
     ("docs/protocol/server-sent-events.md", 'var news = new EventSource("http://127.0.0.1:8080/sse/news");'): BROWSER
     + "tests/browser/sse.mjs",
     ("web/client/README.md", 'import { connect } from "tidegate";'): CLIENT,

@@ -11,7 +11,7 @@ use crate::protocol::close_code::close_frame;
 use crate::protocol::json::{depth, fault};
 use crate::protocol::{
     Code, DecodeError, Decoded, Encode, Format, Id, Message, Packets, Push, Reply, ReplyError,
-    Speak, Stamp,
+    SessionControl, Speak, Stamp,
 };
 use crate::publication::{Channel, PayloadKind, Publication, ReplayStart, SessionId};
 
@@ -107,6 +107,10 @@ impl Speak for AiChat {
 
     fn subscribes_listed(&self) -> bool {
         false
+    }
+
+    fn control(&self) -> Option<&dyn SessionControl> {
+        None
     }
 }
 

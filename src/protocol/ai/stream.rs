@@ -9,7 +9,8 @@ use crate::close::Close;
 use crate::framing::chunked;
 use crate::framing::sse::{COMMENT, SseEvent};
 use crate::protocol::{
-    DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak, Stamp,
+    DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
+    SessionControl, Speak, Stamp,
 };
 use crate::publication::{Channel, Publication, ReplayStart, SessionId};
 
@@ -86,6 +87,10 @@ impl Speak for AiStream {
 
     fn subscribes_listed(&self) -> bool {
         false
+    }
+
+    fn control(&self) -> Option<&dyn SessionControl> {
+        None
     }
 }
 

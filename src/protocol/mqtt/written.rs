@@ -6,6 +6,7 @@ use super::packet::Version;
 use super::properties::{REASON_STRING, USER_PROPERTY};
 use super::reason::Reason;
 use crate::framing::websocket;
+use crate::publication::PayloadKind;
 
 /// What carries the packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +182,7 @@ fn put_binary(bytes: &mut BytesMut, value: &[u8]) {
 
 fn put_carrier_head(bytes: &mut BytesMut, carrier: Carrier, length: usize) {
     if carrier == Carrier::WebSocket {
-        websocket::put_binary_head(bytes, length);
+        websocket::put_head(bytes, PayloadKind::Binary, length);
     }
 }
 

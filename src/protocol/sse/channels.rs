@@ -13,7 +13,8 @@ use crate::close::Close;
 use crate::framing::sse::SseEvent;
 use crate::protocol::json::{publication, written};
 use crate::protocol::{
-    Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, Speak, Stamp,
+    Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, SessionControl, Speak,
+    Stamp,
 };
 use crate::publication::{Channel, Position, Publication, ReplayStart, SessionId};
 
@@ -138,6 +139,10 @@ impl Speak for SseChannels {
 
     fn subscribes_listed(&self) -> bool {
         false
+    }
+
+    fn control(&self) -> Option<&dyn SessionControl> {
+        None
     }
 }
 

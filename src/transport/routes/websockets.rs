@@ -2,7 +2,7 @@
 
 use crate::close::Close;
 use crate::http::Parameter;
-use crate::protocol::{ai, json, mqtt, plain, pusher};
+use crate::protocol::{ai, json, mqtt, plain, pusher, stomp};
 use crate::transport::request_refused::RequestRefused;
 use crate::transport::routed_request::{RoutedRequest, SessionRequest};
 
@@ -15,8 +15,17 @@ pub fn ai_chat(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> 
 }
 
 pub fn mqtt(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
-    let protocol = mqtt::Mqtt::new(mqtt::Carrier::WebSocket, routed.message_bytes_max);
+    let protocol = mqtt::Mqtt::new(mqtt::Carrier::WebSocket, routed.session.message_bytes_max);
     Ok(SessionRequest::new(protocol))
+}
+
+pub fn stomp(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    let settings = stomp::StompSettings {
+        frame_bytes_max: routed.session.message_bytes_max,
+        subscriptions_max: routed.session.channels_max,
+        ping_interval: routed.session.ping_interval,
+    };
+    Ok(SessionRequest::new(stomp::Stomp::new(settings)))
 }
 
 /// A client that names an unknown application or version is told by a close code, because it would try again for ever
