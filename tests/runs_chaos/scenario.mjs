@@ -9,6 +9,7 @@ import { Scratch } from '../browser/lib/processes.mjs';
 import { Random } from '../browser/lib/random.mjs';
 import { sleep, until } from '../browser/lib/wait.mjs';
 import { audit, isCut } from './audit.mjs';
+import { CONNECTORS } from './connectors/all.mjs';
 import { drawPlan, isFault, isMerged, isWhole } from './plan.mjs';
 import { sabotage } from './sabotage.mjs';
 import { Stage } from './stage.mjs';
@@ -37,7 +38,7 @@ async function run(plan, scratch) {
   const stage = await Stage.start(scratch, plan);
   const startedIn = now();
   const { nodes } = stage;
-  const viewers = plan.viewers.map((it) => new Viewer(it, { nodes, now, address: (node) => stage.address(node, it) }));
+  const viewers = plan.viewers.map((it) => new Viewer(it, { nodes, now, connector: CONNECTORS[it.kind], address: (node) => stage.address(node, it) }));
   const workers = plan.runs.map((it) => new Worker(it, { nodes, redisPort: stage.redis.port, lease: plan.lease, now }));
   const stuck = [];
   const waits = {};

@@ -4,11 +4,8 @@ import { CompanyProxy } from '../browser/lib/company_proxy.mjs';
 import { FaultProxy } from '../browser/lib/fault_proxy.mjs';
 import { Node, Redis } from '../browser/lib/processes.mjs';
 import { Random } from '../browser/lib/random.mjs';
-import { sleep } from '../browser/lib/wait.mjs';
+import { Repairs } from '../browser/lib/repairs.mjs';
 import { rules } from './plan.mjs';
-
-/** Milliseconds that a node gets to end after SIGTERM, before it is killed. */
-const DRAIN_TIME_MAX = 3000;
 
 const NAMES = ['a', 'b', 'c'];
 
@@ -41,8 +38,7 @@ export class Stage {
 
   /** When Redis was killed and lost its data. */
   lostAt = null;
-  /** What is still to be repaired: functions by name. */
-  #repairs = new Map();
+  #repairs = new Repairs();
 
   /** Where a viewer reaches a node. */
   address(node, { proxied, kind }) {
@@ -54,13 +50,13 @@ export class Stage {
   /** Injects a fault and removes it after its duration. `now()` is the clock of the seed. */
   async inject({ what, node: at, milliseconds, stalled, reset }, now) {
     const node = this.nodes[at];
-    const stall = (name, proxy) => this.#during(`${name} ${at}`, milliseconds, () => proxy.set({ stalled }), async () => proxy.heal());
+    const stall = (name, proxy) => this.#repairs.during(`${name} ${at}`, milliseconds, () => proxy.set({ stalled }), async () => proxy.heal());
     switch (what) {
-      case 'killNode': return this.#down(node, 'SIGKILL', milliseconds);
-      case 'restartNode': return this.#down(node, 'SIGTERM', milliseconds);
-      case 'pauseNode': return this.#during(node.name, milliseconds, () => node.pause(), async () => node.resume());
-      case 'killRedis': return this.#down(this.redis, 'SIGKILL', milliseconds, () => { if (!this.durable) this.lostAt ??= now(); });
-      case 'pauseRedis': return this.#during('redis', milliseconds, () => this.redis.pause(), async () => this.redis.resume());
+      case 'killNode': return this.#repairs.down(node, 'SIGKILL', milliseconds);
+      case 'restartNode': return this.#repairs.down(node, 'SIGTERM', milliseconds);
+      case 'pauseNode': return this.#repairs.during(node.name, milliseconds, () => node.pause(), async () => node.resume());
+      case 'killRedis': return this.#repairs.down(this.redis, 'SIGKILL', milliseconds, () => { if (!this.durable) this.lostAt ??= now(); });
+      case 'pauseRedis': return this.#repairs.during('redis', milliseconds, () => this.redis.pause(), async () => this.redis.resume());
       case 'cutViewers': this.companies[at].cut(); return this.viewerProxies[at].cut({ reset });
       case 'stallViewers': return stall('viewers', this.viewerProxies[at]);
       case 'cutRedis': return this.redisProxies[at].cut({ reset });
@@ -69,29 +65,9 @@ export class Stage {
     }
   }
 
-  /** Faults of one thing do not overlap: the second one is left out. */
-  async #during(name, milliseconds, begin, end) {
-    if (this.#repairs.has(name)) return;
-    begin();
-    // Until the repair is complete: a node that is being started again is not killed.
-    let repaired;
-    this.#repairs.set(name, () => { repaired ??= end().finally(() => this.#repairs.delete(name)); return repaired; });
-    await sleep(milliseconds);
-    await this.#repairs.get(name)?.();
-  }
-
-  #down(service, signal, milliseconds, begun = () => {}) {
-    const end = () => Promise.race([service.end(signal), sleep(DRAIN_TIME_MAX)]);
-    return this.#during(service.name ?? 'redis', milliseconds, () => { begun(); end(); }, async () => {
-      await end();
-      await service.kill();
-      await service.run();
-    });
-  }
-
   /** Removes all faults that there still are. Nodes may not be ready yet: what is waited for is what viewers get. */
   async repair() {
-    for (const repair of [...this.#repairs.values()]) await repair();
+    await this.#repairs.all();
     for (const proxy of [...this.redisProxies, ...this.viewerProxies]) proxy?.heal();
   }
 

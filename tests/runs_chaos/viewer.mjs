@@ -12,7 +12,6 @@
 // Each entry has `at`, milliseconds since the start of the seed. After `ended`, a viewer does not connect again unless it reloads.
 
 import { Random } from '../browser/lib/random.mjs';
-import { CONNECTORS } from './connectors/all.mjs';
 
 /** Milliseconds between a broken connection and the next one: at first, and after many without anything received. */
 const RETRY = [10, 200];
@@ -31,11 +30,10 @@ export class Viewer {
   #failures = 0;
   #closed = true;
 
-  /** `address(node, proxied)`: the URL of a node for this viewer. */
-  constructor({ name, kind, channels, seed, proxied }, { address, nodes, now }) {
-    Object.assign(this, { name, kind, channels, proxied, address, nodes, now });
+  /** `address(node, proxied)`: the URL of a node for this viewer. `connector`: how it connects, as in connectors/all.mjs. */
+  constructor({ name, kind, channels, seed, proxied }, { address, nodes, now, connector }) {
+    Object.assign(this, { name, kind, channels, proxied, address, nodes, now, connector });
     this.random = new Random(seed);
-    this.connector = CONNECTORS[kind];
   }
 
   get isStarted() { return !this.#closed; }

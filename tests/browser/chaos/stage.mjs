@@ -4,8 +4,8 @@ import { CompanyProxy } from '../lib/company_proxy.mjs';
 import { FaultProxy } from '../lib/fault_proxy.mjs';
 import { Node, Redis } from '../lib/processes.mjs';
 import { Random } from '../lib/random.mjs';
+import { Repairs } from '../lib/repairs.mjs';
 import { AUTH_SETTINGS } from '../lib/tokens.mjs';
-import { sleep } from '../lib/wait.mjs';
 import { COMPANIES } from './clients.mjs';
 import { RULES } from './plan.mjs';
 
@@ -28,9 +28,6 @@ function change(link, details) {
   }
 }
 
-/** Milliseconds that a node gets to end after SIGTERM, before it is killed. */
-const DRAIN_TIME_MAX = 3000;
-
 export class Stage {
   static async start(scratch, plan) {
     const stage = new Stage();
@@ -50,8 +47,7 @@ export class Stage {
   }
 
   links = new Map();
-  /** What is still to be repaired: functions by name. */
-  #repairs = new Map();
+  #repairs = new Repairs();
 
   url(participant) { return this.links.get(participant).proxy.url; }
 
@@ -59,7 +55,7 @@ export class Stage {
   async inject({ what, participant, node: number, milliseconds, number: entry, at, ...details }) {
     const link = this.links.get(participant);
     const node = this.nodes[number];
-    const during = (name, faults) => this.#during(name, milliseconds, () => link.proxy.set(faults), async () => link.proxy.heal());
+    const during = (name, faults) => this.#repairs.during(name, milliseconds, () => link.proxy.set(faults), async () => link.proxy.heal());
     switch (what) {
       case 'cut': return link.proxy.cut(details);
       case 'otherNode': return this.#moveTo(link, 1 - link.node, details);
@@ -68,13 +64,13 @@ export class Stage {
       case 'blackHole': return during(participant, { blackHole: true });
       case 'latency':
       case 'throttled': return during(participant, details);
-      case 'blocked': return this.#during(`${participant}'s companies`, milliseconds, () => change(link, details), async () => change(link, { upgrades: 'pass', streams: 'pass' }));
-      case 'killNode': return this.#down(node, 'SIGKILL', milliseconds);
-      case 'restartNode': return this.#down(node, 'SIGTERM', milliseconds);
-      case 'pauseNode': return this.#during(node.name, milliseconds, () => node.pause(), async () => node.resume());
+      case 'blocked': return this.#repairs.during(`${participant}'s companies`, milliseconds, () => change(link, details), async () => change(link, { upgrades: 'pass', streams: 'pass' }));
+      case 'killNode': return this.#repairs.down(node, 'SIGKILL', milliseconds);
+      case 'restartNode': return this.#repairs.down(node, 'SIGTERM', milliseconds);
+      case 'pauseNode': return this.#repairs.during(node.name, milliseconds, () => node.pause(), async () => node.resume());
       case 'drainNode': return node.drain(100).catch(() => {});
-      case 'killRedis': return this.#down(this.redis, 'SIGKILL', milliseconds);
-      case 'pauseRedis': return this.#during('redis', milliseconds, () => this.redis.pause(), async () => this.redis.resume());
+      case 'killRedis': return this.#repairs.down(this.redis, 'SIGKILL', milliseconds);
+      case 'pauseRedis': return this.#repairs.during('redis', milliseconds, () => this.redis.pause(), async () => this.redis.resume());
       default: throw new Error(`unknown fault ${what}`);
     }
   }
@@ -85,30 +81,9 @@ export class Stage {
     link.proxy.cut({ reset });
   }
 
-  /** Faults of one thing do not overlap: the second one is left out. */
-  async #during(name, milliseconds, begin, end) {
-    if (this.#repairs.has(name)) return;
-    begin();
-    // Until the repair is complete: a node that is being started again is not killed.
-    let repaired;
-    this.#repairs.set(name, () => { repaired ??= end().finally(() => this.#repairs.delete(name)); return repaired; });
-    await sleep(milliseconds);
-    await this.#repairs.get(name)?.();
-  }
-
-  #down(service, signal, milliseconds) {
-    const name = service.name ?? 'redis';
-    const end = () => Promise.race([service.end(signal), sleep(DRAIN_TIME_MAX)]);
-    return this.#during(name, milliseconds, () => { end(); }, async () => {
-      await end();
-      await service.kill();
-      await service.run();
-    });
-  }
-
   /** Removes all faults that there still are, and waits until everything works. */
   async repair() {
-    for (const repair of [...this.#repairs.values()]) await repair();
+    await this.#repairs.all();
     for (const { proxy } of this.links.values()) proxy.heal();
     for (const node of this.nodes) await node.untilReady();
   }

@@ -13,7 +13,8 @@ function other({ type, data, id }, note) {
 
 export const sse = {
   resumes: true,
-  connect({ url, starts, note, over, isCurrent }) {
+  /** `query` says where a stream without a position begins, if not at the first publication of a run. */
+  connect({ url, starts, note, over, isCurrent, query = '' }) {
     const [[channel, from]] = starts;
     const reader = new EventReader((event) => {
       const { type, data, id } = event;
@@ -25,7 +26,7 @@ export const sse = {
       } else other(event, note);
     });
     const headers = from === 'first' ? {} : { 'last-event-id': from };
-    return get(`${url}/sse/${channel}`, { headers, note, over, data: (text) => reader.read(text), ended: () => over('the stream ended') });
+    return get(`${url}/sse/${channel}${query}`, { headers, note, over, data: (text) => reader.read(text), ended: () => over('the stream ended') });
   },
 };
 
