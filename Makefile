@@ -2,7 +2,7 @@
 # make test   installs what the tests need and runs them all
 # make check  the fast loop: format, lints, documentation of the source, unit tests
 
-.PHONY: run check lint doc unit check-macos test docs bench chaos random client-chaos runs-chaos events-chaos rolling abuse fuzz deny autobahn load release release-check setup clean
+.PHONY: run check lint doc unit check-macos test docs bench chaos random client-chaos runs-chaos mqtt-chaos events-chaos rolling abuse fuzz deny autobahn load release release-check setup clean
 .DEFAULT_GOAL := check
 
 export K6_NO_USAGE_REPORT = true
@@ -57,6 +57,13 @@ client-chaos: setup
 runs-chaos: setup
 	cargo build
 	SEEDS=$(or $(SEEDS),200) PARALLEL=$(or $(PARALLEL),4) node tests/runs_chaos/main.mjs
+
+# MQTT and STOMP clients publish and subscribe on two nodes beside json clients, streams and services, while nodes and Redis are killed and
+# hostile clients attack, drawn from seeds; then an audit of what was acknowledged and received: about a quarter of an hour. `SEED=number SEEDS=1`
+# repeats a seed; `make test` has a few.
+mqtt-chaos: setup
+	cargo build
+	SEEDS=$(or $(SEEDS),100) PARALLEL=$(or $(PARALLEL),2) node tests/mqtt_chaos/main.mjs
 
 # Random clients on three nodes that are killed, frozen and stopped, drawn from seeds: the events for the backend alternate and agree with
 # the nodes. About eight minutes; `SEED=number SEEDS=1` repeats a run, and `make test` has two.

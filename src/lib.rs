@@ -65,4 +65,3 @@ pub mod publication;
 pub mod rules;
 pub mod settings;
 pub mod sharded;
-pub mod topics;

@@ -37,7 +37,6 @@ mod signing_in;
 mod state;
 mod streams;
 mod subscribing;
-mod updates;
 mod users;
 
 use std::sync::Arc;

@@ -31,7 +31,6 @@ mod request_framing;
 mod request_outcome;
 mod request_refused;
 mod response;
-mod response_stream;
 mod routed_request;
 mod routes;
 mod run_session;
@@ -45,8 +44,6 @@ mod stream;
 mod stream_answer;
 mod stream_live;
 mod streams;
-mod update_answer;
-mod updates;
 mod websocket;
 mod writer;
 

@@ -127,7 +127,7 @@ part "EventSource in Chromium, two nodes" \
 part "HTTP/2 in Chromium, with many streams and a WebSocket on one connection" \
   node tests/browser/http2.mjs "$binary"
 
-part "fault proxy and audits of the seeded tests" node --test tests/browser/lib/*.test.mjs tests/browser/chaos/*.test.mjs tests/runs_chaos/*.test.mjs
+part "fault proxy and audits of the seeded tests" node --test tests/browser/lib/*.test.mjs tests/browser/chaos/*.test.mjs tests/runs_chaos/*.test.mjs tests/mqtt_chaos/*.test.mjs
 part "the client in Chromium, two nodes, with faults" env TIDEGATE="$(realpath "$binary")" node tests/browser/client.mjs chromium
 echo "== the client in Firefox, two nodes, with faults"
 status=0
@@ -145,6 +145,10 @@ part "the client in seeded faults, short, by the other transports" env TIDEGATE=
 # The same seeds each time; `make runs-chaos` draws others.
 part "runs with a hundred viewers in seeded faults, short" env TIDEGATE="$(realpath "$binary")" SEED="${RUN_SEED:-9030}" SEEDS="${RUN_SEEDS:-3}" PARALLEL=3 MILLISECONDS=2500 \
   node tests/runs_chaos/main.mjs
+
+# The same seeds each time; `make mqtt-chaos` draws others.
+part "MQTT and STOMP clients in seeded faults, short" env TIDEGATE="$(realpath "$binary")" SEED="${MQTT_SEED:-8}" SEEDS="${MQTT_SEEDS:-3}" PARALLEL=3 MILLISECONDS=2000 \
+  node tests/mqtt_chaos/main.mjs
 
 # A node that exits in the test, and one of its fleet that requires an API key.
 api_key=0123456789abcdef0123456789abcdef

@@ -21,7 +21,6 @@ mod internal;
 mod json;
 mod latest;
 mod log;
-mod mercure;
 mod mqtt;
 mod patterns;
 mod presence;
