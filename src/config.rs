@@ -16,7 +16,8 @@ pub use self::sources::Sources;
 use crate::rules::{BuiltInRules, Rules};
 use crate::settings::{KeySpec, Settings, SettingsFaults};
 use crate::{
-    apps, auth, broker, drain, events, internal, limits, presence, session, telemetry, transport,
+    apps, auth, broker, drain, events, internal, limits, presence, session, telemetry, topics,
+    transport,
 };
 
 /// The address and TLS files of a node's health endpoints. Reads no other settings, so that the probe of a
@@ -85,6 +86,7 @@ impl Config {
         let events = events::Config::read(&mut settings, &broker.prefix, broker.url.is_memory());
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
+        let mercure = topics::Config::read(&mut settings);
         // Last: in TOML, a list of tables follows everything else.
         let pusher = apps::Config::read(&mut settings, listen);
         let tokens = auth.mode != auth::Mode::None;
@@ -120,6 +122,7 @@ impl Config {
             drain,
             mqtt,
             telemetry,
+            mercure,
             pusher,
             rules,
             files: files(sources, &specs),

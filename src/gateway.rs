@@ -135,7 +135,7 @@ impl Gateway {
         let watched = hub.clone();
         let memory = MemoryMonitor::watch(limits.clone(), move || watched.registry().connections());
         let lag = Lag::watch(limits.clone());
-        let front = Arc::new(Public::new(
+        let front = Public::new(
             server.clone(),
             limits.clone(),
             memory.clone(),
@@ -143,7 +143,8 @@ impl Gateway {
             config.pusher.apps.clone(),
             context,
             drain.clone(),
-        ));
+        );
+        let front = Arc::new(front.with_updates(config.mercure));
         let auth_in_use = auth.clone();
         Reload::new(sources, &config, followers).start(hangup);
         let serving = front.clone().serve(public);

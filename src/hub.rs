@@ -166,7 +166,13 @@ mod tests {
     fn subscriber(number: u64, echo: bool) -> Subscriber {
         let session = SessionId { node: NodeId::random(), number };
         let outbound = Arc::new(Outbound::new(session, 1 << 20));
-        Subscriber { outbound, format: Format::Plain, echo, closes_on_gap: false }
+        Subscriber {
+            outbound,
+            format: Format::Plain,
+            echo,
+            closes_on_gap: false,
+            reads_private: true,
+        }
     }
 
     async fn subscribe(hub: &Hub, name: &str, subscriber: &Subscriber) -> Subscription {

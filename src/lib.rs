@@ -65,3 +65,4 @@ pub mod publication;
 pub mod rules;
 pub mod settings;
 pub mod sharded;
+pub mod topics;

@@ -13,6 +13,7 @@ mod format;
 pub mod http;
 mod id;
 pub mod json;
+pub mod mercure;
 pub mod mqtt;
 mod packets;
 pub mod plain;
@@ -65,6 +66,7 @@ formats! {
     AiChat => ai::AiChatFrames,
     Pusher => pusher::PusherFrames,
     Streams => streams::StreamFrames,
+    Mercure => mercure::MercureEvents,
     Mqtt => mqtt::MqttFrames::<false, true>,
     Mqtt5 => mqtt::MqttFrames::<true, true>,
     MqttStream => mqtt::MqttFrames::<false, false>,
@@ -91,6 +93,8 @@ protocols! {
     Pusher(pusher::Pusher),
     /// Requests about durable streams, or one durable stream, read only.
     Streams(streams::Streams),
+    /// An update, or the updates of several topics.
+    Mercure(mercure::Mercure),
     /// MQTT 3.1.1 and 5.
     Mqtt(mqtt::Mqtt),
     /// STOMP 1.0 to 1.2.

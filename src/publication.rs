@@ -5,6 +5,7 @@ mod position;
 mod replay_start;
 mod text_pieces;
 mod traceparent;
+mod update_fields;
 mod user_info;
 
 use std::borrow::Borrow;
@@ -20,6 +21,7 @@ pub use self::position::{InvalidPosition, Position};
 pub use self::replay_start::{InvalidCount, InvalidStart, ReplayStart};
 pub use self::text_pieces::{Piece, TextPieces, as_text_part, typed_part_type};
 pub use self::traceparent::{InvalidTraceparent, Traceparent};
+pub use self::update_fields::{InvalidEventText, UpdateFields};
 pub use self::user_info::UserInfo;
 
 /// A channel's name: 1 to 255 bytes of UTF-8 without white space or control characters.
@@ -107,6 +109,8 @@ pub struct Publication {
     pub sent_at: Option<u64>,
     /// Idempotency key: a publication with the same key is published once within the window.
     pub id: Option<Arc<str>>,
+    /// What its publisher says of it besides the payload. None: nothing, as of most. Boxed for that reason.
+    pub update: Option<Box<UpdateFields>>,
     /// Its trace, and the parent span of everything that is done with it.
     pub traceparent: Option<Traceparent>,
     /// Its position in the channel's history. None: the channel keeps none, or a service published past it.
@@ -145,6 +149,11 @@ impl Publication {
         }
     }
 
+    /// Whether only clients whose token lists the channel get it.
+    pub fn is_private(&self) -> bool {
+        self.update.as_ref().is_some_and(|update| update.is_private)
+    }
+
     /// Sets the time, in the first node that receives it.
     pub fn sent_now(self) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -172,6 +181,7 @@ impl Publication {
             user: None,
             sent_at: None,
             id: None,
+            update: None,
             traceparent: None,
             position: None,
             previous: None,

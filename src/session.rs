@@ -37,6 +37,7 @@ mod signing_in;
 mod state;
 mod streams;
 mod subscribing;
+mod updates;
 mod users;
 
 use std::sync::Arc;

@@ -31,6 +31,7 @@ mod request_framing;
 mod request_outcome;
 mod request_refused;
 mod response;
+mod response_stream;
 mod routed_request;
 mod routes;
 mod run_session;
@@ -44,6 +45,8 @@ mod stream;
 mod stream_answer;
 mod stream_live;
 mod streams;
+mod update_answer;
+mod updates;
 mod websocket;
 mod writer;
 

@@ -2,6 +2,7 @@
 
 use super::Identity;
 use crate::rules::{Access, Pattern, Policy, Rule, RuleTable, SubscriptionPattern, is_segment};
+use crate::topics::TopicAction;
 
 /// An operation on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub enum AccessReason<'a> {
     Lists(&'a Pattern),
     /// The token lists the channel in `channels`.
     Channels,
+    /// The token lists the channel as a topic.
+    Topic,
     /// An application has signed for the channel.
     Signed,
     /// This and the following deny it. The rule allows `nobody`.
@@ -59,7 +62,12 @@ impl AccessReason<'_> {
     pub fn allows(self) -> bool {
         matches!(
             self,
-            Self::Anyone | Self::HasToken | Self::Lists(_) | Self::Channels | Self::Signed
+            Self::Anyone
+                | Self::HasToken
+                | Self::Lists(_)
+                | Self::Channels
+                | Self::Topic
+                | Self::Signed
         )
     }
 }
@@ -69,6 +77,13 @@ impl Right {
         match self {
             Self::Subscribe => policy.subscribe,
             Self::Publish => policy.publish,
+        }
+    }
+
+    fn topic_action(self) -> TopicAction {
+        match self {
+            Self::Subscribe => TopicAction::Subscribe,
+            Self::Publish => TopicAction::Publish,
         }
     }
 
@@ -102,6 +117,18 @@ pub fn check(
     }
 }
 
+/// Whether a client that may subscribe may read private publications of the channel: they ask for what a rule that says
+/// `token` asks for.
+pub fn reads_private(table: &RuleTable, identity: Option<&Identity>, channel: &str) -> bool {
+    let rule = table.find(channel);
+    match Right::Subscribe.access(table.policy(rule.map(|(_, rule)| rule))) {
+        Access::Nobody => false,
+        Access::Anyone | Access::User | Access::Token => {
+            reason(rule, Access::Token, identity, Right::Subscribe, channel).allows()
+        }
+    }
+}
+
 /// The same with its reason.
 pub fn decide<'a>(
     table: &'a RuleTable,
@@ -121,9 +148,19 @@ pub fn decide_by<'a>(
     channel: &str,
 ) -> Decision<'a> {
     let access = right.access(table.policy(rule.map(|(_, rule)| rule)));
+    Decision { rule, access, reason: reason(rule, access, identity, right, channel) }
+}
+
+fn reason<'a>(
+    rule: Option<(usize, &'a Rule)>,
+    access: Access,
+    identity: Option<&'a Identity>,
+    right: Right,
+    channel: &str,
+) -> AccessReason<'a> {
     let user = identity.and_then(|identity| identity.user.as_deref());
     let is_theirs = |pattern: &Pattern| pattern.matches_for(channel, user);
-    let reason = match (access, identity) {
+    match (access, identity) {
         (Access::Nobody, _) => AccessReason::Nobody,
         (_, None) if rule.is_some_and(|(_, rule)| rule.pattern.names_user()) => {
             AccessReason::NoToken
@@ -142,17 +179,21 @@ pub fn decide_by<'a>(
             let listed = right.listed(identity).iter().find(|pattern| is_theirs(pattern));
             let at_connect = right == Right::Subscribe
                 && identity.channels.iter().any(|listed| listed.as_str() == channel);
+            let is_topic = identity
+                .topics
+                .as_ref()
+                .is_some_and(|topics| topics.lists(right.topic_action(), channel));
             let is_signed = identity.signed.as_ref().is_some_and(|it| it.as_str() == channel);
             match listed {
                 Some(pattern) => AccessReason::Lists(pattern),
                 None if is_signed => AccessReason::Signed,
                 None if at_connect => AccessReason::Channels,
+                None if is_topic => AccessReason::Topic,
                 None if is_missed(right.listed(identity), user) => AccessReason::UnfitUser,
                 None => AccessReason::NotListed,
             }
         }
-    };
-    Decision { rule, access, reason }
+    }
 }
 
 /// Whether a client with this identity, or none, may subscribe to the pattern. It may not see all of the pattern's

@@ -1,6 +1,7 @@
 //! The claims of a token whose signature is valid.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use super::token::object;
 use super::{Identity, TokenRefused};
 use crate::publication::{Channel, User, UserInfo};
 use crate::rules::Pattern;
+use crate::topics::TopicRights;
 
 /// The most patterns of the claim `subscribe`, and of `publish`, because each is tried for every channel.
 pub const PATTERNS_MAX: usize = 100;
@@ -31,6 +33,7 @@ pub struct Claims {
     subscribe: Box<[Pattern]>,
     publish: Box<[Pattern]>,
     channels: Box<[Channel]>,
+    topics: Option<Arc<TopicRights>>,
     /// The claim `info`, which is valid.
     info: Option<Box<str>>,
     /// In seconds since 1970, as are the others.
@@ -63,6 +66,10 @@ struct RawClaims<'a> {
     channels: Option<&'a RawValue>,
     #[serde(borrow, default)]
     info: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    mercure: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    authorization_details: Option<&'a RawValue>,
 }
 
 /// The claim `aud` (RFC 7519, section 4.1.3).
@@ -82,6 +89,7 @@ impl Claims {
             subscribe: patterns(written.subscribe, TokenRefused::SUBSCRIBE)?,
             publish: patterns(written.publish, TokenRefused::PUBLISH)?,
             channels: channels(written.channels)?,
+            topics: topics(written.mercure, written.authorization_details)?,
             info: info(written.info)?,
             expires: read(written.exp, TokenRefused::EXP)?,
             not_before: read(written.nbf, TokenRefused::NBF)?,
@@ -114,6 +122,7 @@ impl Claims {
             subscribe: self.subscribe.clone(),
             publish: self.publish.clone(),
             channels: self.channels.clone(),
+            topics: self.topics.clone(),
             signed: None,
             ends_at: ends_at.map(time),
             issued_at,
@@ -189,6 +198,14 @@ fn channels(claim: Option<&RawValue>) -> Result<Box<[Channel]>, TokenRefused> {
     let mut seen = HashSet::new();
     let names = names.iter().filter(|name| seen.insert(*name));
     names.map(|name| Channel::new(name).map_err(|_| TokenRefused::CHANNELS)).collect()
+}
+
+fn topics(
+    mercure: Option<&RawValue>,
+    details: Option<&RawValue>,
+) -> Result<Option<Arc<TopicRights>>, TokenRefused> {
+    let read = TopicRights::read(mercure, details).map_err(|_| TokenRefused::TOPICS)?;
+    Ok(read.map(Arc::new))
 }
 
 fn info(claim: Option<&RawValue>) -> Result<Option<Box<str>>, TokenRefused> {

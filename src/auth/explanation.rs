@@ -130,6 +130,7 @@ fn answer(decision: &Decision<'_>, table: &RuleTable) -> String {
         AccessReason::HasToken => "; the token is valid".to_owned(),
         AccessReason::Lists(pattern) => format!("; the token lists {:?}", pattern.as_str()),
         AccessReason::Channels => "; the token lists it in channels".to_owned(),
+        AccessReason::Topic => "; the token lists it as a topic".to_owned(),
         AccessReason::Signed => "; an application has signed for it".to_owned(),
         AccessReason::NoToken => "; there is no valid token".to_owned(),
         AccessReason::NotListed => "; the token does not list it".to_owned(),

@@ -1,9 +1,11 @@
 //! The identity in a verified token.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::publication::{Channel, User, UserInfo};
 use crate::rules::Pattern;
+use crate::topics::TopicRights;
 
 /// The user of a session, and the channels its token lists.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,8 @@ pub struct Identity {
     pub subscribe: Box<[Pattern]>,
     /// Channels it lists for publishing.
     pub publish: Box<[Pattern]>,
+    /// The topics it lists, which are channels. None: the token says nothing of topics.
+    pub topics: Option<Arc<TopicRights>>,
     /// Channels that its sessions are subscribed to at connect.
     pub channels: Box<[Channel]>,
     /// The channel for which an application has signed. It counts as listed, for subscribing and for publishing.

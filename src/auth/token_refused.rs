@@ -32,13 +32,16 @@ impl TokenRefused {
     pub const PUBLISH: Self = Self("the claim publish is not a list of at most 100 patterns");
     pub const CHANNELS: Self =
         Self("the claim channels is not a list of at most 128 channel names");
+    pub const TOPICS: Self = Self(
+        "mercure or authorization_details is not a list of at most 200 topics this node understands",
+    );
     pub const INFO: Self = Self("the claim info is not a JSON object of at most 1024 bytes");
     pub const NO_EXPIRY: Self = Self("the token has no exp, which this node requires");
     pub const EXPIRED: Self = Self("the token has expired");
     pub const NOT_YET: Self = Self("the token is not valid yet: its nbf is in the future");
 
     /// All of them.
-    pub const EACH: [Self; 23] = [
+    pub const EACH: [Self; 24] = [
         Self::NO_TOKENS,
         Self::TOO_LONG,
         Self::MALFORMED,
@@ -58,6 +61,7 @@ impl TokenRefused {
         Self::SUBSCRIBE,
         Self::PUBLISH,
         Self::CHANNELS,
+        Self::TOPICS,
         Self::INFO,
         Self::NO_EXPIRY,
         Self::EXPIRED,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use crate::rules::{BuiltInRules, Rules};
 use crate::settings::{KeySpec, ListenAddress};
 use crate::{
-    apps, auth, broker, drain, events, internal, limits, presence, session, telemetry, transport,
+    apps, auth, broker, drain, events, internal, limits, presence, session, telemetry, topics,
+    transport,
 };
 
 /// A checked configuration: its values need no further checks.
@@ -23,6 +24,7 @@ pub struct Config {
     pub drain: drain::Config,
     pub mqtt: transport::DirectConfig,
     pub telemetry: telemetry::Config,
+    pub mercure: topics::Config,
     pub pusher: apps::Config,
     pub rules: Rules,
     /// The files it was read from. A change of one may change the configuration.

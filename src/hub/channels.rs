@@ -175,6 +175,11 @@ impl Channels {
         self.with_channel(channel, |locked| locked.subscribers.get(number).cloned()).flatten()
     }
 
+    /// Sets whether the subscriber with this subscription's number gets private publications.
+    pub fn set_reads_private(&self, channel: &Channel, number: u64, reads_private: bool) {
+        self.shard(channel.as_str()).set_reads_private(channel, number, reads_private);
+    }
+
     /// Removes a subscriber, for [`Registry::remove_subscriber`](super::registry::Registry). Returns also whether the
     /// channel holds nothing for it.
     pub fn remove_subscriber(&self, channel: &Channel, number: u64) -> (Option<Subscriber>, bool) {

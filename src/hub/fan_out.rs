@@ -79,9 +79,10 @@ impl FanOut {
         let mut direct_writes =
             (!more && subscribers.slots() <= DIRECT_WRITES_MAX).then(DirectWrites::default);
         let (mut skipped, mut ended) = (0, Vec::new());
+        let is_private = publication.is_private();
         for (number, subscriber) in subscribers.numbered() {
             let own = publication.session == Some(subscriber.outbound.session());
-            if own && !subscriber.echo {
+            if (own && !subscriber.echo) || (is_private && !subscriber.reads_private) {
                 continue;
             }
             let frame = encoded.bytes(subscriber.format);

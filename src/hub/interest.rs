@@ -154,6 +154,12 @@ impl Subscription {
         self.claim.registry().channels.subscriber(&self.claim.channel, self.number)
     }
 
+    /// Sets whether the session gets private publications.
+    pub fn set_reads_private(&self, reads_private: bool) {
+        let ChannelClaim { channel, .. } = &self.claim;
+        self.claim.registry().channels.set_reads_private(channel, self.number, reads_private);
+    }
+
     /// Whether the session gets its own publications.
     pub fn echo(&self) -> bool {
         self.echo

@@ -253,6 +253,7 @@ impl PatternMatches {
         let mut sessions = HashSet::new();
         let has_several = self.0.len() > 1;
         let position = publication.and_then(|it| it.position);
+        let is_private = publication.is_some_and(Publication::is_private);
         for (number, it) in self.0.iter().flat_map(Snapshot::numbered) {
             let session = &it.session;
             let own = publication.is_some_and(|it| it.session == Some(session.id()));
@@ -265,7 +266,12 @@ impl PatternMatches {
             let identity = session.identity();
             let decision =
                 access::decide_by(&table, rule, identity.as_deref(), Right::Subscribe, channel);
-            if decision.reason.allows() && push(number, &it.subscriber) && has_several {
+            // Where the field is set, the session checks private publications itself, or the node has no tokens.
+            let is_hidden = is_private
+                && !it.subscriber.reads_private
+                && !access::reads_private(&table, identity.as_deref(), channel);
+            if decision.reason.allows() && !is_hidden && push(number, &it.subscriber) && has_several
+            {
                 sessions.insert(session.id().number);
             }
         }

@@ -177,6 +177,13 @@ impl ChannelShard {
         }
     }
 
+    /// Sets whether the subscriber with this number gets private publications.
+    pub fn set_reads_private(&mut self, channel: &Channel, number: u64, reads_private: bool) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            entry.subscribers.set_reads_private(number, reads_private);
+        }
+    }
+
     /// Returns the subscriber, because the caller must drop its frames of `latest` delivery, which are
     /// outside the queue.
     pub fn remove_subscriber(&mut self, channel: &Channel, number: u64) -> Option<Subscriber> {

@@ -14,6 +14,8 @@ pub struct Subscriber {
     pub echo: bool,
     /// Whether a gap closes its connection, because its protocol has no message for one.
     pub closes_on_gap: bool,
+    /// Whether it gets private publications.
+    pub reads_private: bool,
 }
 
 /// The subscribers in the order in which they were added.
@@ -104,6 +106,22 @@ impl<S: Clone> Subscribers<S> {
     }
 }
 
+impl Subscribers {
+    /// Sets whether the subscriber with this number gets private publications.
+    pub fn set_reads_private(&mut self, number: u64, reads_private: bool) {
+        let is_set = |subscriber: &Subscriber| subscriber.reads_private == reads_private;
+        if self.get(number).is_none_or(is_set) {
+            return;
+        }
+        let slots = self.slots_mut();
+        if let Ok(at) = slots.binary_search_by_key(&number, |slot| slot.number)
+            && let Some(subscriber) = &mut slots[at].subscriber
+        {
+            subscriber.reads_private = reads_private;
+        }
+    }
+}
+
 /// The subscribers at one moment.
 pub struct Snapshot<S = Subscriber>(Arc<Vec<SubscriberSlot<S>>>);
 
@@ -134,8 +152,13 @@ mod tests {
     fn subscribers_are_in_delivery_until_the_last_snapshot_is_dropped_even_after_changes() {
         let session = SessionId { node: NodeId::random(), number: 1 };
         let outbound = Arc::new(Outbound::new(session, 1000));
-        let subscriber =
-            Subscriber { outbound, format: Format::Plain, echo: true, closes_on_gap: false };
+        let subscriber = Subscriber {
+            outbound,
+            format: Format::Plain,
+            echo: true,
+            closes_on_gap: false,
+            reads_private: true,
+        };
         let mut subscribers = Subscribers::default();
         subscribers.add(1, subscriber.clone());
         assert!(!subscribers.is_in_delivery());

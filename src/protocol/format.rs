@@ -32,10 +32,12 @@ pub enum Format {
     Mqtt5Stream,
     /// Messages of STOMP, which a session completes, in frames of a WebSocket.
     Stomp,
+    /// Updates of Mercure's protocol in Server-Sent Events.
+    Mercure,
 }
 
 impl Format {
-    pub const EACH: [Self; 14] = [
+    pub const EACH: [Self; 15] = [
         Self::Plain,
         Self::Json,
         Self::Sse,
@@ -50,6 +52,7 @@ impl Format {
         Self::MqttStream,
         Self::Mqtt5Stream,
         Self::Stomp,
+        Self::Mercure,
     ];
     pub const COUNT: usize = Self::EACH.len();
 
@@ -65,12 +68,19 @@ impl Format {
             Self::Streams => "streams",
             Self::Mqtt | Self::Mqtt5 | Self::MqttStream | Self::Mqtt5Stream => "mqtt",
             Self::Stomp => "stomp",
+            Self::Mercure => "mercure",
         }
     }
 
     /// Whether a session of this format lasts beyond one response.
     pub fn is_lasting(self) -> bool {
         !matches!(self, Self::Http)
+    }
+
+    /// Whether its sessions check themselves which private publications their client gets: by all channels of an update,
+    /// where the hub knows one.
+    pub fn checks_private(self) -> bool {
+        matches!(self, Self::Mercure)
     }
 
     /// The value of the `transport` label.
@@ -84,7 +94,7 @@ impl Format {
             | Self::Mqtt5
             | Self::Stomp => "websocket",
             Self::MqttStream | Self::Mqtt5Stream => "tcp",
-            Self::Sse | Self::SseChannels | Self::AiStream | Self::Streams => "sse",
+            Self::Sse | Self::SseChannels | Self::AiStream | Self::Streams | Self::Mercure => "sse",
             Self::Http => "poll",
         }
     }

@@ -9,6 +9,7 @@ pub use self::channels::{SseChannelEvents, SseChannels};
 pub use self::stream_position::{
     CHANNELS_MAX, InvalidStreamPosition, text_bytes_max as id_bytes_max,
 };
+pub(in crate::protocol) use self::stream_position::{Reached, StreamPosition};
 
 use super::json::written;
 use super::{
@@ -24,10 +25,10 @@ pub const CONTENT_TYPE: &str = "text/event-stream";
 
 /// The client's reconnect delay in milliseconds is drawn from this range for each connection, so that the
 /// clients of a lost node do not reconnect all at once.
-const RETRY_MS: std::ops::Range<u64> = 1000..3000;
+pub(in crate::protocol) const RETRY_MS: std::ops::Range<u64> = 1000..3000;
 
 /// The `gap` reason for a resuming client when the publications after its position no longer exist.
-const NOT_RECOVERED: &str = "not_recovered";
+pub(in crate::protocol) const NOT_RECOVERED: &str = "not_recovered";
 
 /// The comment at the beginning of a stream that tells the milliseconds between two comments.
 const PING_INTERVAL: &str = "ping_interval_ms";

@@ -73,6 +73,7 @@ impl Session {
         self.state.set_principal(Principal::of(identity, entered, Instant::now()));
         self.reply(&Reply::Authenticated { id, user: user.clone(), expires_in });
         self.end_forbidden_subscriptions();
+        self.renew_private_reads();
         if !is_same {
             self.context.events.set_user(self.outbound.session(), &self.state.principal().user());
             self.renew_presence();
@@ -148,6 +149,7 @@ impl Session {
             return;
         }
         self.end_forbidden_subscriptions();
+        self.renew_private_reads();
         for joined in &mut self.subscriptions {
             let channel = joined.subscription.channel();
             let reported = joined.attendance.as_deref();

@@ -71,8 +71,10 @@ impl Session {
             }
             Command::UnsubscribePattern { id, pattern } => self.unsubscribe_pattern(id, pattern),
             Command::History { id, channel, since, limit } => {
+                let reads_private = self.state.reads_private(&channel);
                 let query = history::read(self.context.hub.clone(), id, channel, since, limit);
-                self.in_flight.query(Box::pin(query.map(Some)));
+                let query = query.map(move |reply| Some(history::readable(reply, reads_private)));
+                self.in_flight.query(Box::pin(query));
             }
             Command::Presence { id, channel } => {
                 let (presence, rules) = (&self.context.presence, self.context.hub.rules());

@@ -39,6 +39,14 @@ pub async fn read(
     }
 }
 
+/// The reply without private publications, if the client may not read them.
+pub fn readable(mut reply: Reply, reads_private: bool) -> Reply {
+    if let Reply::History { excerpt, .. } = &mut reply {
+        excerpt.publications.retain(|publication| reads_private || !publication.is_private());
+    }
+    reply
+}
+
 /// Reads the publications that follow a position.
 async fn following(
     hub: &Hub,

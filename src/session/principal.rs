@@ -52,6 +52,11 @@ impl Principal {
         self.tokens != tokens || self.ends_at.is_some() != timeout.is_some()
     }
 
+    /// Whether the node accepts tokens.
+    pub fn takes_tokens(&self) -> bool {
+        self.tokens
+    }
+
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.as_ref()
     }

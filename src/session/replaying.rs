@@ -9,9 +9,10 @@ use crate::telemetry;
 
 /// Queues the publications that a client has missed.
 pub fn push_backlog(subscriber: &Subscriber, channel: &str, backlog: &[Arc<RecentPublication>]) {
-    let Subscriber { outbound, format, echo, .. } = subscriber;
+    let Subscriber { outbound, format, echo, reads_private, .. } = subscriber;
     let session = Some(outbound.session());
     let due = backlog.iter().filter(|it| *echo || it.publication.session != session);
+    let due = due.filter(|it| *reads_private || !it.publication.is_private());
     telemetry::publications_recovered(*format, due.clone().count());
     outbound.push_backlog(due.map(|recent| recent.frame(channel, *format)));
     if backlog.iter().any(|it| it.publication.end.is_some())

@@ -87,6 +87,18 @@ impl SubscriptionState {
         self.principal.check_pattern(&self.rules, pattern)
     }
 
+    /// Whether the node takes no tokens, so that every session has all rights.
+    pub fn is_without_tokens(&self) -> bool {
+        self.principal.identity().is_none() && !self.principal.takes_tokens()
+    }
+
+    /// Whether the session may read private publications of a channel to which it may subscribe.
+    pub fn reads_private(&self, channel: &Channel) -> bool {
+        let identity = self.identity_on(channel);
+        (identity.is_none() && self.is_without_tokens())
+            || access::reads_private(&self.rules.get(), identity, channel.as_str())
+    }
+
     /// Who the session is on the channel: by what an application has signed about it, or by its token.
     pub fn identity_on(&self, channel: &Channel) -> Option<&Identity> {
         self.granted(channel).or(self.principal.identity().map(Arc::as_ref))

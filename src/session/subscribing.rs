@@ -14,7 +14,9 @@ impl Session {
     /// A subscriber that gets a gap message if the format has one.
     pub(super) fn subscriber(&self, echo: bool) -> Subscriber {
         let (outbound, format) = (self.outbound.clone(), self.format());
-        Subscriber { outbound, format, echo, closes_on_gap: false }
+        // Of a pattern, whose channels are not known: the hub asks for the rights on each.
+        let reads_private = format.checks_private() || self.state.is_without_tokens();
+        Subscriber { outbound, format, echo, closes_on_gap: false, reads_private }
     }
 
     /// Adds the session to the channel's subscribers. The reply and the backlog are queued before any other
@@ -38,6 +40,8 @@ impl Session {
         unless_whole: Option<Close>,
     ) -> JoinPosition {
         let (channel, start) = (interest.channel().clone(), interest.start());
+        let reads_private = self.gets_private(&channel);
+        let subscriber = Subscriber { reads_private, ..subscriber };
         let own = subscriber.clone();
         let mut join_position = JoinPosition::default();
         let subscription = interest.subscribe(subscriber, &mut |event| match event {
@@ -68,6 +72,20 @@ impl Session {
         let attendance = ReportedSubscription::new(&self.context, &channel, identity);
         self.subscriptions.push(Joined { subscription, attendance });
         join_position
+    }
+
+    /// Whether the hub delivers private publications of the channel to the session. A protocol that knows more of an update
+    /// than its channel checks them itself.
+    fn gets_private(&self, channel: &Channel) -> bool {
+        self.format().checks_private() || self.state.reads_private(channel)
+    }
+
+    /// Applies changed rights or rules to the delivery of private publications.
+    pub(super) fn renew_private_reads(&self) {
+        for joined in &self.subscriptions {
+            let reads_private = self.gets_private(joined.subscription.channel());
+            joined.subscription.set_reads_private(reads_private);
+        }
     }
 
     pub(super) fn subscribe_again(

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use hyper::HeaderMap;
-use hyper::header::SEC_WEBSOCKET_PROTOCOL;
+use hyper::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};
 
 use crate::http::{self, Parameter, Query};
 
@@ -21,6 +21,32 @@ pub fn token<'a>(headers: &'a HeaderMap, query: Query<'a>) -> Option<Cow<'a, str
     bytes
         .map(String::from_utf8_lossy)
         .or_else(|| query.first("token").map(Parameter::decoded_lossy))
+}
+
+/// The token of a request to a hub of updates: `Authorization: Bearer`, or else a parameter of the query, or else a cookie.
+pub fn token_for_updates<'a>(headers: &'a HeaderMap, query: Query<'a>) -> Option<Cow<'a, str>> {
+    const PARAMETERS: [&str; 3] = ["authorization", "access_token", "token"];
+    const COOKIES: [&str; 2] = ["mercureAuthorization", "__Secure-mercure_access_token"];
+    let header = http::bearer(headers).map(<[u8]>::trim_ascii).map(String::from_utf8_lossy);
+    let of_query = || {
+        let mut given = PARAMETERS.iter().filter_map(|name| query.first(name));
+        given.next().map(Parameter::decoded_lossy)
+    };
+    let of_cookie = || {
+        let mut given = COOKIES.iter().filter_map(|name| cookie(headers, name));
+        given.next().map(String::from_utf8_lossy)
+    };
+    header.or_else(of_query).or_else(of_cookie)
+}
+
+/// The value of a cookie (RFC 6265 section 4.2).
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let lists = headers.get_all(COOKIE).iter();
+    let mut pairs = lists.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    pairs.find_map(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(value.strip_prefix(b"\"").and_then(|it| it.strip_suffix(b"\"")).unwrap_or(value))
+    })
 }
 
 fn of_subprotocol(headers: &HeaderMap) -> Option<&[u8]> {
@@ -60,6 +86,21 @@ mod tests {
         assert_eq!(token(&none, Some("echo=false&token=g%2Eh")).as_deref(), Some("g.h"));
         assert_eq!(token(&headers(&[(AUTHORIZATION, "Basic abc")]), None), None);
         assert_eq!(token(&none, Some("token=")).as_deref(), Some(""), "an empty one is a bad one");
+    }
+
+    #[test]
+    fn a_token_for_updates_is_in_the_header_or_else_the_query_or_else_a_cookie() {
+        let token = |headers: &HeaderMap, query: Option<&'static str>| {
+            token_for_updates(headers, Query::new(query)).map(Cow::into_owned)
+        };
+        let cookies = headers(&[(COOKIE, "a=1; mercureAuthorization=c.d.e; b=2")]);
+        let newer = headers(&[(COOKIE, "__Secure-mercure_access_token=\"f.g.h\"")]);
+        let all = headers(&[(AUTHORIZATION, "Bearer a.b.c"), (COOKIE, "mercureAuthorization=x")]);
+        assert_eq!(token(&all, Some("authorization=y")).as_deref(), Some("a.b.c"));
+        assert_eq!(token(&cookies, Some("topic=a&authorization=y%2E")).as_deref(), Some("y."));
+        assert_eq!(token(&cookies, Some("topic=a")).as_deref(), Some("c.d.e"));
+        assert_eq!(token(&newer, None).as_deref(), Some("f.g.h"));
+        assert_eq!(token(&headers(&[(COOKIE, "xmercureAuthorization=1")]), None), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::live::Live;
 use crate::memory::MemoryMonitor;
 use crate::session::SessionContext;
+use crate::topics;
 
 /// What every connection of the public listener needs.
 pub struct Public {
@@ -19,6 +20,8 @@ pub struct Public {
     pub(super) server: Live<Config>,
     pub(super) demo: Option<Demo>,
     pub(super) apps: Apps,
+    /// Whether the node is a hub of updates.
+    pub(super) updates: topics::Config,
     /// Whether only this host can reach the listener. Set at the start; later configurations do not change
     /// it.
     pub(super) on_loopback: bool,
@@ -38,7 +41,13 @@ impl Public {
     ) -> Self {
         let on_loopback = server.get().listen.ip().is_loopback();
         let admission = Admission::new(limits, memory);
-        Self { context, server, demo, apps, on_loopback, admission, drain }
+        let updates = topics::Config::default();
+        Self { context, server, demo, apps, updates, on_loopback, admission, drain }
+    }
+
+    /// The same listener as a hub of updates, if they are enabled.
+    pub fn with_updates(self, updates: topics::Config) -> Self {
+        Self { updates, ..self }
     }
 
     /// Whether the next client would be refused because of the number of connections.

@@ -1,6 +1,6 @@
 //! Answers one request of the public listener: with a demo page, a session, a reply, or an error.
 
-use hyper::{HeaderMap, Method, Request, Version};
+use hyper::{HeaderMap, Method, Request};
 
 use super::client::Peer;
 use super::connection_refusal::ConnectionRefusal;
@@ -13,18 +13,16 @@ use super::request_body::RequestBody;
 use super::request_framing;
 use super::request_outcome::RequestOutcome;
 use super::request_refused::RequestRefused;
-use super::response;
-use super::routed_request::has_chunks;
+use super::response_stream::stream;
 use super::routes::{self, Route, RouteProtocol, Transport};
 use super::service_request;
 use super::session_start::{client, start_session};
 use super::short_request;
 use super::stream_live::StreamLive;
 use super::streams;
+use super::updates;
 use super::websocket::handshake;
-use crate::close::Close;
 use crate::http;
-use crate::session::Session;
 use crate::telemetry::{self, ShortRequest, Trace};
 
 /// Most header lines of a request; more are answered with 431 too. Browsers send some 20, and proxies add
@@ -89,6 +87,7 @@ pub fn is_short<B>(request: &Request<B>) -> bool {
     route(request).is_some_and(|route| match route.transport {
         Transport::Request(_) => true,
         Transport::Streams(live) => live != StreamLive::Events,
+        Transport::Updates => request.method() != Method::GET,
         Transport::WebSocket | Transport::Response { .. } => false,
     })
 }
@@ -152,6 +151,17 @@ async fn answer_route(
             outcome.complete_stream(headers);
             return Ok(outcome);
         }
+        Transport::Updates => {
+            check_origin(public, headers, peer, Origins::allow_reading)?;
+            let answered = updates::answer(public, request, body, peer).await;
+            if request.method() == Method::POST {
+                count_short(ShortRequest::Publish, &answered);
+            }
+            let mut outcome = answered.unwrap_or_else(RequestOutcome::from);
+            outcome.allow_reading(headers);
+            outcome.complete_update(headers);
+            return Ok(outcome);
+        }
         Transport::Request(short) => {
             check_origin(public, headers, peer, Origins::allow_reading)?;
             let answered = answer_short(public, request, body, (route, channel, short), peer).await;
@@ -213,31 +223,6 @@ fn count_short(short: ShortRequest, answered: &Result<RequestOutcome, RequestRef
         }
         Ok(_) => {}
         Err(refused) => telemetry::short_request_answered(short, refused.status),
-    }
-}
-
-/// The streamed response. If the session has ended at its start, a status can still report it; but a browser
-/// never reconnects after an error status, so it gets a temporary reason at the end of the stream instead.
-fn stream(session: Box<Session>, transport: Transport, version: Version) -> RequestOutcome {
-    let Transport::Response { content_type, header, client_reconnects } = transport else {
-        return RequestRefused::of_close(Close::Internal).into();
-    };
-    let accepted = |session| {
-        let is_chunked = !client_reconnects && has_chunks(version);
-        RequestOutcome::Stream(response::accept(content_type, header, is_chunked), session)
-    };
-    match session.outbound().closing() {
-        Some(Close::NoRun) => RequestOutcome::Response(response::no_content()),
-        // The whole stream is queued, its end too.
-        Some(Close::Ended { is_told: true }) | None => accepted(session),
-        Some(close) if !client_reconnects || !close.is_temporary() => {
-            let refused = RequestRefused::of_close(close);
-            RequestOutcome::Response(match session.denied_channel() {
-                Some(channel) => refused.naming(channel.as_str()).into(),
-                None => refused.into(),
-            })
-        }
-        Some(_) => accepted(session),
     }
 }
 

@@ -9,6 +9,7 @@ use super::cors;
 use super::poll::PendingPoll;
 use super::request_refused::RequestRefused;
 use super::stream_answer;
+use super::update_answer;
 use crate::session::Session;
 use crate::telemetry::{self, Trace};
 
@@ -51,6 +52,13 @@ impl RequestOutcome {
                 stream_answer::complete(request.get(ORIGIN), response.headers_mut());
             }
             Self::Poll(poll) => poll.origin = request.get(ORIGIN).cloned().map(Box::new),
+        }
+    }
+
+    /// Adds what all responses about updates have.
+    pub fn complete_update(&mut self, request: &HeaderMap) {
+        if let Self::Response(response) | Self::Stream(response, _) = self {
+            update_answer::complete(request, response.headers_mut());
         }
     }
 

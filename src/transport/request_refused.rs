@@ -77,6 +77,15 @@ impl RequestRefused {
         }
     }
 
+    /// The path is that of a hub of updates, and the node is none.
+    pub fn no_updates() -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code: "not_found",
+            ..Self::bad_request("the node is no Mercure hub: mercure.enabled is not set")
+        }
+    }
+
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         Self {
             status: StatusCode::METHOD_NOT_ALLOWED,
@@ -123,6 +132,15 @@ impl RequestRefused {
             status: StatusCode::PAYLOAD_TOO_LARGE,
             code: Code::TooLarge.as_str(),
             header: Some((CONNECTION, "close")),
+            ..Self::bad_request(message)
+        }
+    }
+
+    /// A part of the body is larger than its bound.
+    pub fn too_large_for(message: String) -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: Code::TooLarge.as_str(),
             ..Self::bad_request(message)
         }
     }

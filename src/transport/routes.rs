@@ -2,17 +2,22 @@
 
 mod event_streams;
 mod short;
+mod updates;
 mod websockets;
 
+pub use self::updates::{TopicsRequest, form_bytes_max, publisher, update};
 use super::request_refused::RequestRefused;
 use super::routed_request::{RoutedRequest, SessionRequest};
 use super::stream_live::StreamLive;
 use crate::apps::Apps;
 use crate::http::{Parameter, Query};
-use crate::protocol::{ServiceRefused, ai, http, json, mqtt, plain, pusher, sse, stomp, streams};
+use crate::protocol::{
+    ServiceRefused, ai, http, json, mercure, mqtt, plain, pusher, sse, stomp, streams,
+};
 use crate::publication::{Channel, ReplayStart};
 use crate::streams::StreamReading;
 use crate::telemetry::ShortRequest;
+use crate::topics;
 
 /// A path of the public listener.
 pub struct Route {
@@ -49,11 +54,16 @@ pub enum Transport {
     Request(ShortRequest),
     /// Requests about durable streams.
     Streams(StreamLive),
+    /// Requests to a hub of updates.
+    Updates,
 }
 
 /// Server-Sent Events for the `EventSource` of browsers.
-const EVENT_STREAM: Transport =
+pub const EVENT_STREAM: Transport =
     Transport::Response { content_type: sse::CONTENT_TYPE, header: None, client_reconnects: true };
+
+/// The id with which a client asks for everything that is kept.
+pub const EARLIEST: &str = mercure::EARLIEST;
 
 pub const ROUTES: &[Route] = &[
     Route {
@@ -125,6 +135,7 @@ pub const ROUTES: &[Route] = &[
         transport: Transport::Request(ShortRequest::Poll),
         protocols: &[RouteProtocol { subprotocol: None, read: short::poll }],
     },
+    Route { path: topics::HUB_PATH, transport: Transport::Updates, protocols: &[] },
     streams_route(StreamLive::No),
     streams_route(StreamLive::LongPoll),
     streams_route(StreamLive::Events),

@@ -11,6 +11,7 @@ use super::request_refused::RequestRefused;
 use super::routed_request::{RoutedRequest, SessionRequest};
 use super::routes::RouteProtocol;
 use super::started_session::StartedSession;
+use crate::auth::{Identity, TokenRefused};
 use crate::http::Query;
 use crate::session::{Session, SessionParameters};
 
@@ -45,16 +46,30 @@ pub async fn start(
     session_request: SessionRequest,
 ) -> Result<StartedSession, RequestRefused> {
     let (headers, query) = (request.headers(), Query::new(request.uri().query()));
+    let token = match credentials::token(headers, query) {
+        Some(token) => identify(public, &token).await,
+        None => None,
+    };
+    start_with(public, token, session_request).await
+}
+
+/// Checks a token. None: without authentication it is ignored.
+pub async fn identify(public: &Public, token: &str) -> Option<Result<Identity, TokenRefused>> {
+    match public.context.accepts_tokens() {
+        true => Some(public.context.identify(token).await),
+        false => None,
+    }
+}
+
+/// Starts this session. `token`: the result of checking the client's. None: it has sent none.
+pub async fn start_with(
+    public: &Public,
+    token: Option<Result<Identity, TokenRefused>>,
+    session_request: SessionRequest,
+) -> Result<StartedSession, RequestRefused> {
     let SessionRequest { protocol, echo, since, closes_on_gap, run, refused, wait } =
         session_request;
     let context = public.context.clone();
-    let token = match credentials::token(headers, query) {
-        Some(token) if public.context.accepts_tokens() => {
-            Some(public.context.identify(&token).await)
-        }
-        // Without authentication a token is ignored.
-        _ => None,
-    };
     let parameters =
         SessionParameters { protocol, token, echo, since, closes_on_gap, run, refused };
     let (session, join_position) = Session::start(context, parameters).await?;

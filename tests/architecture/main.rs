@@ -29,7 +29,18 @@ const LAYERS: &[&[&str]] = &[
     &["critical_tasks"],
     &["telemetry"],
     &["dial", "http", "limits", "protocol"],
-    &["apps", "backoff", "close", "framing", "live", "publication", "rules", "settings", "sharded"],
+    &[
+        "apps",
+        "backoff",
+        "close",
+        "framing",
+        "live",
+        "publication",
+        "rules",
+        "settings",
+        "sharded",
+        "topics",
+    ],
 ];
 
 /// Allowed imports within a layer, as (importing, imported).
@@ -39,6 +50,8 @@ const SAME_LAYER_IMPORTS: &[(&str, &str)] = &[
     ("rules", "live"),
     ("rules", "publication"),
     ("rules", "settings"),
+    ("topics", "publication"),
+    ("topics", "settings"),
 ];
 
 /// Module names that do not describe what the module contains.

@@ -9,6 +9,7 @@ use testkit::http::request;
 use testkit::node::Node;
 use testkit::requester::Requester;
 
+use crate::mercure::MERCURE;
 use crate::mqtt::{Mqtt, V3, V5};
 use crate::pusher::{APP, APPS, Pusher, trigger};
 use crate::stomp::Stomp;
@@ -75,9 +76,10 @@ enum Way {
     Mqtt,
     Mqtt5,
     Stomp,
+    Mercure,
 }
 
-const WAYS: [Way; 10] = [
+const WAYS: [Way; 11] = [
     Way::Publish,
     Way::Fcall,
     Way::Json,
@@ -88,6 +90,7 @@ const WAYS: [Way; 10] = [
     Way::Mqtt,
     Way::Mqtt5,
     Way::Stomp,
+    Way::Mercure,
 ];
 
 impl Way {
@@ -149,7 +152,10 @@ impl Way {
                     trigger(node, json!({"name": name, "channel": CHANNEL, "data": data})).await;
                 assert_eq!(answer.status, 200, "{answer:?}");
             }
-            (Self::PusherApi, Payload::Binary(_)) => return false,
+            (Self::PusherApi | Self::Mercure, Payload::Binary(_)) => return false,
+            (Self::Mercure, Payload::Text(text)) => {
+                _ = crate::mercure::publish(node, CHANNEL, text).await;
+            }
             (Self::Mqtt | Self::Mqtt5, _) => {
                 let level = if matches!(self, Self::Mqtt) { V3 } else { V5 };
                 Mqtt::connect(node, level).await.publish(CHANNEL, bytes).await;
@@ -184,6 +190,7 @@ struct Subscribers {
     pusher: Pusher,
     mqtt: [Mqtt; 2],
     stomp: Stomp,
+    mercure: EventStream,
 }
 
 impl Subscribers {
@@ -205,6 +212,7 @@ impl Subscribers {
                 Mqtt::subscribed(node, V5, CHANNEL).await,
             ],
             stomp: Stomp::subscribed(node, &format!("/topic/{CHANNEL}")).await,
+            mercure: crate::mercure::follow(node, &[CHANNEL]).await,
         }
     }
 
@@ -232,8 +240,10 @@ impl Subscribers {
             Payload::Text(text) => ("", text),
             Payload::Binary(_) => ("binary", "/wA="),
         };
-        let SseEvent { name, data, .. } = self.sse.event().await;
-        assert_eq!((name.as_str(), data.as_str()), expected, "sse, {what}");
+        for (name_of, stream) in [("sse", &mut self.sse), ("mercure", &mut self.mercure)] {
+            let SseEvent { name, data, .. } = stream.event().await;
+            assert_eq!((name.as_str(), data.as_str()), expected, "{name_of}, {what}");
+        }
         let polled = without_times(self.poll.response().await.json());
         assert_eq!(polled["publications"][0][field], value, "poll, {what}: {polled}");
         let (name, data) = row.pusher;
@@ -252,7 +262,7 @@ impl Subscribers {
 }
 
 async fn a_publication_of_each_way_arrives_at_each_protocol_as_the_table_says(broker: Broker) {
-    let fleet = broker.fleet(&[APPS, RULES]).await;
+    let fleet = broker.fleet(&[APPS, MERCURE, RULES]).await;
     let [a, b] = fleet.nodes();
     let mut subscribers = Subscribers::of(b).await;
     subscribers.wait_for_poll(b).await;

@@ -21,6 +21,7 @@ mod internal;
 mod json;
 mod latest;
 mod log;
+mod mercure;
 mod mqtt;
 mod patterns;
 mod presence;

@@ -17,6 +17,8 @@ pub mod frames;
 mod header_line;
 #[path = "../../fuzz/checks/json_commands.rs"]
 mod json_commands;
+#[path = "../../fuzz/checks/mercure_requests.rs"]
+mod mercure_requests;
 #[path = "../../fuzz/checks/mqtt_packets.rs"]
 mod mqtt_packets;
 #[path = "../../fuzz/checks/patterns.rs"]
@@ -55,6 +57,11 @@ fn the_json_commands_check_passes_for_mutated_seeds() {
 #[test]
 fn the_mqtt_packets_check_passes_for_mutated_seeds() {
     check_mutated_seeds("mqtt_packets", mqtt_packets::check);
+}
+
+#[test]
+fn the_mercure_requests_check_passes_for_mutated_seeds() {
+    check_mutated_seeds("mercure_requests", mercure_requests::check);
 }
 
 #[test]

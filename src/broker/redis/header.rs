@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::publication::{EndReason, NodeId, PayloadKind, Publication};
+use crate::publication::{Channel, EndReason, NodeId, PayloadKind, Publication, UpdateFields};
 
 /// First byte of a header line: ASCII's record separator, which does not occur in ordinary text.
 const MARK: u8 = 0x1E;
@@ -35,6 +35,17 @@ struct PublicationHeader<'a> {
     traceparent: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     binary: bool,
+    /// The fields of an update: see [`UpdateFields`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    private: bool,
+    #[serde(skip_serializing_if = "Option::is_none", borrow)]
+    event: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none", borrow)]
+    event_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty", borrow)]
+    topics: Vec<Cow<'a, str>>,
     /// Written by the function that appends to the history: the publication's position there.
     #[serde(skip_serializing, borrow)]
     pos: Option<Cow<'a, str>>,
@@ -68,6 +79,8 @@ pub fn object(publication: &Publication, node: NodeId) -> Vec<u8> {
 }
 
 fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId, key: Option<&str>) {
+    let update = publication.update.as_deref();
+    let text = |text: &'_ Option<Box<str>>| text.clone().map(|text| Cow::Owned(text.into()));
     let header = PublicationHeader {
         id: publication.id.as_deref().map(Cow::Borrowed),
         ts: publication.sent_at,
@@ -76,6 +89,13 @@ fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId, ke
         user: publication.user.as_deref().map(Cow::Borrowed),
         traceparent: publication.traceparent.map(|it| it.to_string().into()),
         binary: publication.kind == PayloadKind::Binary,
+        private: update.is_some_and(|update| update.is_private),
+        event: update.and_then(|update| text(&update.event)),
+        event_id: update.and_then(|update| text(&update.event_id)),
+        retry: update.and_then(|update| update.retry_ms),
+        topics: update.map_or(Vec::new(), |update| {
+            update.topics.iter().map(|topic| Cow::Borrowed(&**topic)).collect()
+        }),
         pos: None,
         prev: None,
         rules_changed: false,
@@ -121,6 +141,7 @@ fn publication(header: &PublicationHeader<'_>, payload: Bytes, is_trusted: bool)
     publication.id = header.id.as_deref().map(Into::into);
     publication.sent_at = header.ts;
     publication.traceparent = header.traceparent.as_deref().and_then(|it| it.parse().ok());
+    publication.update = update(header, is_trusted);
     if is_trusted {
         let position = |text: &Option<Cow<'_, str>>| text.as_deref()?.parse().ok();
         publication.session = header.session.as_deref().and_then(|it| it.parse().ok());
@@ -132,6 +153,22 @@ fn publication(header: &PublicationHeader<'_>, payload: Bytes, is_trusted: bool)
         publication.signed = true;
     }
     publication
+}
+
+/// The fields of an update. A service may write them too; only a node or a function knows the other channels.
+fn update(header: &PublicationHeader<'_>, is_trusted: bool) -> Option<Box<UpdateFields>> {
+    let text = |text: &Option<Cow<'_, str>>| UpdateFields::text(text.as_deref()?).ok();
+    let topics = header.topics.iter().take(UpdateFields::TOPICS_MAX).filter(|_| is_trusted);
+    let update = UpdateFields {
+        is_private: header.private,
+        event: text(&header.event),
+        event_id: text(&header.event_id),
+        retry_ms: header.retry,
+        topics: topics
+            .filter_map(|topic| Some(Channel::new(topic).ok()?.as_str().into()))
+            .collect(),
+    };
+    (update != UpdateFields::default()).then(|| Box::new(update))
 }
 
 /// The header, and the offset of the payload.
@@ -201,6 +238,31 @@ mod tests {
         ] {
             assert_eq!(read(payload), Publication::bare(Bytes::copy_from_slice(payload)));
         }
+    }
+
+    #[test]
+    fn the_fields_of_an_update_are_read_back_and_its_other_channels_only_from_a_trusted_writer() {
+        let update = UpdateFields {
+            is_private: true,
+            event: Some("price \"x\"".into()),
+            event_id: Some("urn:uuid:1".into()),
+            retry_ms: Some(3000),
+            topics: ["a", "https://b.test/{c}"].map(Into::into).into(),
+        };
+        let publication = Publication {
+            update: Some(Box::new(update.clone())),
+            signed: true,
+            ..Publication::bare(Bytes::from_static(b"hi"))
+        };
+        let node = NodeId::random();
+        assert_eq!(read(write(&publication, node, Some(KEY))), publication);
+        let entry = read_entry(&object(&publication, node), b"hi");
+        assert_eq!(entry.update, publication.update);
+        let of_service = read(write(&publication, node, None)).update;
+        assert_eq!(of_service, Some(Box::new(UpdateFields { topics: Box::default(), ..update })));
+        let odd = read("\x1e{\"event\":\"a\\nid: 1\",\"event_id\":\"\",\"private\":true}\nhi");
+        let private = UpdateFields { is_private: true, ..UpdateFields::default() };
+        assert_eq!(odd.update, Some(Box::new(private)));
     }
 
     #[test]

@@ -10,8 +10,13 @@ use bytes::Bytes;
 fn session(number: u64) -> (Arc<PatternSession>, Subscriber) {
     let id = SessionId { node: NodeId::random(), number };
     let outbound = Arc::new(Outbound::new(id, 1 << 20));
-    let subscriber =
-        Subscriber { outbound, format: Format::Json, echo: true, closes_on_gap: false };
+    let subscriber = Subscriber {
+        outbound,
+        format: Format::Json,
+        echo: true,
+        closes_on_gap: false,
+        reads_private: false,
+    };
     (Arc::new(PatternSession::new(id, None, [])), subscriber)
 }
 

@@ -25,6 +25,8 @@ pub struct EventStream<S = TcpStream> {
     /// The last `retry` of the node, in milliseconds.
     pub retry: Option<u64>,
     pub comments: usize,
+    /// The headers of the response; names in lower case.
+    headers: Vec<(String, String)>,
     /// The interval of the comments, as the stream tells it.
     pub ping_interval_ms: Option<u64>,
 }
@@ -112,11 +114,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
             last_id,
             retry: None,
             comments: 0,
+            headers: response.headers.clone(),
             ping_interval_ms: None,
         };
         // Some events may have arrived together with the head.
         events.lines();
         events
+    }
+
+    /// A header of the response.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Sends bytes, which no SSE client does.
