@@ -51,7 +51,7 @@ pub use self::service::{
 pub use self::session_control::{SessionBeat, SessionControl};
 pub use self::shared_members::SharedMembers;
 use self::speak::protocols;
-pub use self::speak::{DecodeError, Decoded, Speak};
+pub use self::speak::{DecodeError, Decoded, Speak, Will};
 pub use self::stamp::Stamp;
 use crate::close::Close;
 use crate::publication::{Channel, Publication, ReplayStart, SessionId};
@@ -72,6 +72,7 @@ formats! {
     MqttStream => mqtt::MqttFrames::<false, false>,
     Mqtt5Stream => mqtt::MqttFrames::<true, false>,
     Stomp => stomp::StompFrames,
+    MqttMarked => mqtt::MqttMarkedFrames,
 }
 
 protocols! {

@@ -1,6 +1,7 @@
 //! The types that all modules share: channels, publications, positions, users, nodes, sessions and traces.
 
 mod end_reason;
+mod message_properties;
 mod position;
 mod replay_start;
 mod text_pieces;
@@ -17,6 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 pub use self::end_reason::{EndReason, InvalidReason};
+pub use self::message_properties::{MessageProperties, PROPERTIES_BYTES_MAX};
 pub use self::position::{InvalidPosition, Position};
 pub use self::replay_start::{InvalidCount, InvalidStart, ReplayStart};
 pub use self::text_pieces::{Piece, TextPieces, as_text_part, typed_part_type};
@@ -111,6 +113,8 @@ pub struct Publication {
     pub id: Option<Arc<str>>,
     /// What its publisher says of it besides the payload. None: nothing, as of most. Boxed for that reason.
     pub update: Option<Box<UpdateFields>>,
+    /// What its publisher says of it. None: nothing.
+    pub properties: Option<Arc<MessageProperties>>,
     /// Its trace, and the parent span of everything that is done with it.
     pub traceparent: Option<Traceparent>,
     /// Its position in the channel's history. None: the channel keeps none, or a service published past it.
@@ -182,6 +186,7 @@ impl Publication {
             sent_at: None,
             id: None,
             update: None,
+            properties: None,
             traceparent: None,
             position: None,
             previous: None,

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use tidegate::close::Close;
 use tidegate::protocol::mqtt::{Carrier, ClientPacket, Mqtt, Version, packet_length};
-use tidegate::protocol::{Command, DecodeError, Format, Message, Reply, Speak};
-use tidegate::publication::{NodeId, PayloadKind, SessionId};
+use tidegate::protocol::{Command, DecodeError, Format, Message, Reply, Speak, Stamp};
+use tidegate::publication::{Channel, NodeId, PayloadKind, Position, Publication, SessionId};
 
 /// `session.message_bytes_max`.
 const PACKET_BYTES_MAX: usize = 4096;
@@ -87,12 +87,35 @@ fn check_command(session: &Mqtt, carrier: Carrier, command: Command) {
             Reply::Published { id, position: None }
         }
         Command::Subscribe { id, channel, .. } => {
-            Reply::Subscribed { id, channel, position: None, recovered: None }
+            let position = Some(Position { epoch: 1, seq: 1 });
+            let subscribed =
+                Reply::Subscribed { id, channel: channel.clone(), position, recovered: None };
+            let (_, stamp) = session.subscription(&channel);
+            check_reply(session, carrier, &subscribed);
+            if let Some(stamp) = stamp {
+                check_stamped(&channel, carrier, stamp);
+            }
+            return;
         }
+        Command::Acknowledge => Reply::Acknowledged,
         Command::Unsubscribe { id, channel } => Reply::Unsubscribed { id, channel },
         _ => return,
     };
     check_reply(session, carrier, &reply);
+}
+
+/// Publications that the session completes become packets.
+fn check_stamped(channel: &Channel, carrier: Carrier, mut stamp: Stamp) {
+    for seq in 1..4 {
+        let position = Some(Position { epoch: 1, seq });
+        let bare = Publication::bare(Bytes::from_static(b"payload"));
+        let publication = Publication { position, ..bare };
+        let frame = Format::MqttMarked.publication(channel.as_str(), &publication);
+        let stamped = stamp(frame).unwrap_or_default();
+        if carrier == Carrier::Stream {
+            check_packets(&stamped);
+        }
+    }
 }
 
 fn check_reply(session: &Mqtt, carrier: Carrier, reply: &Reply) {

@@ -101,6 +101,9 @@ pub enum Command {
     Ping {
         id: Option<Id>,
     },
+    /// The client has acknowledged publications, so it can get more. Counts against no rate, because the node has sent as
+    /// many.
+    Acknowledge,
 }
 
 /// What an application has signed about a session and a channel.
@@ -140,6 +143,7 @@ impl Command {
             | Self::Auth { id, .. }
             | Self::SignIn { id, .. }
             | Self::Ping { id } => id.as_ref(),
+            Self::Acknowledge => None,
         }
     }
 
@@ -158,7 +162,8 @@ impl Command {
             | Self::Connect { .. }
             | Self::Auth { .. }
             | Self::SignIn { .. }
-            | Self::Ping { .. } => None,
+            | Self::Ping { .. }
+            | Self::Acknowledge => None,
         }
     }
 

@@ -34,10 +34,12 @@ pub enum Format {
     Stomp,
     /// Updates of Mercure's protocol in Server-Sent Events.
     Mercure,
+    /// Publications that sessions of MQTT complete to packets of their own.
+    MqttMarked,
 }
 
 impl Format {
-    pub const EACH: [Self; 15] = [
+    pub const EACH: [Self; 16] = [
         Self::Plain,
         Self::Json,
         Self::Sse,
@@ -53,6 +55,7 @@ impl Format {
         Self::Mqtt5Stream,
         Self::Stomp,
         Self::Mercure,
+        Self::MqttMarked,
     ];
     pub const COUNT: usize = Self::EACH.len();
 
@@ -66,9 +69,19 @@ impl Format {
             Self::AiStream | Self::AiChat => "ai",
             Self::Pusher => "pusher",
             Self::Streams => "streams",
-            Self::Mqtt | Self::Mqtt5 | Self::MqttStream | Self::Mqtt5Stream => "mqtt",
+            Self::Mqtt | Self::Mqtt5 | Self::MqttStream | Self::Mqtt5Stream | Self::MqttMarked => {
+                "mqtt"
+            }
             Self::Stomp => "stomp",
             Self::Mercure => "mercure",
+        }
+    }
+
+    /// The format of what a subscriber gets of a channel's past, which may look different from what follows.
+    pub fn of_past(self) -> Self {
+        match self {
+            Self::Mqtt | Self::Mqtt5 | Self::MqttStream | Self::Mqtt5Stream => Self::MqttMarked,
+            other => other,
         }
     }
 
@@ -92,7 +105,8 @@ impl Format {
             | Self::Pusher
             | Self::Mqtt
             | Self::Mqtt5
-            | Self::Stomp => "websocket",
+            | Self::Stomp
+            | Self::MqttMarked => "websocket",
             Self::MqttStream | Self::Mqtt5Stream => "tcp",
             Self::Sse | Self::SseChannels | Self::AiStream | Self::Streams | Self::Mercure => "sse",
             Self::Http => "poll",

@@ -7,7 +7,7 @@ use super::json::{publication, written};
 use super::poll_reply::PollFrame;
 use super::{
     Command, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
-    SessionControl, Speak, Stamp,
+    SessionControl, Speak, Stamp, Will,
 };
 use crate::close::Close;
 use crate::publication::{Channel, Publication, ReplayStart, SessionId};
@@ -56,6 +56,10 @@ impl Speak for Http {
         Format::Http
     }
 
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         self.format().close(close)
     }
@@ -81,6 +85,10 @@ impl Speak for Http {
 
     fn takes_tokens(&self) -> bool {
         true
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
+        None
     }
 
     fn publishes(&self) -> bool {

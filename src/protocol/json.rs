@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::close_code::close_frame;
 use super::{
     Code, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
-    SessionControl, Speak, Stamp,
+    SessionControl, Speak, Stamp, Will,
 };
 use crate::close::Close;
 use crate::framing::websocket;
@@ -67,6 +67,10 @@ impl Speak for Json {
         Format::Json
     }
 
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         self.format().close(close)
     }
@@ -89,6 +93,10 @@ impl Speak for Json {
 
     fn takes_tokens(&self) -> bool {
         true
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
+        None
     }
 
     fn publishes(&self) -> bool {

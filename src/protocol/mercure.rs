@@ -12,7 +12,8 @@ pub use self::events::MercureEvents;
 pub use self::form::{FormRefused, UPDATE_BYTES_MAX, Update, form_bytes_max, pairs};
 pub use self::reader::PrivateReader;
 use super::{
-    DecodeError, Decoded, Format, Message, Packets, Reply, ReplyError, SessionControl, Speak, Stamp,
+    DecodeError, Decoded, Format, Message, Packets, Reply, ReplyError, SessionControl, Speak,
+    Stamp, Will,
 };
 use crate::close::Close;
 use crate::publication::{Channel, ReplayStart, SessionId};
@@ -58,6 +59,10 @@ impl Speak for Mercure {
         }
     }
 
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         self.format().close(close)
     }
@@ -93,6 +98,10 @@ impl Speak for Mercure {
     }
 
     fn control(&self) -> Option<&dyn SessionControl> {
+        None
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
         None
     }
 

@@ -2,10 +2,14 @@
 //!
 //! Clients of QoS 0 share the bytes of a publication. A password is a token; the user name is not read.
 
+mod aliases;
+mod carried;
 mod command;
 mod command_id;
 mod frames;
 mod inbound;
+mod marked;
+mod outbound;
 mod packet;
 mod packets;
 mod properties;
@@ -23,15 +27,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::aliases::TOPIC_ALIAS_MAXIMUM;
 use self::command_id::CommandId;
 pub use self::frames::MqttFrames;
 use self::inbound::RECEIVE_MAXIMUM;
+pub use self::marked::MqttMarkedFrames;
+use self::outbound::MqttSubscription;
 pub use self::packet::{ClientPacket, Version};
 use self::packets::MqttPackets;
 use self::properties::{
     ASSIGNED_CLIENT_ID, MAXIMUM_PACKET_SIZE, REASON_STRING, RECEIVE_MAXIMUM as RECEIVE_PROPERTY,
-    RETAIN_AVAILABLE, SESSION_EXPIRY, SHARED_AVAILABLE, WILDCARD_AVAILABLE,
+    SESSION_EXPIRY, SHARED_AVAILABLE, TOPIC_ALIAS_MAXIMUM as ALIASES_PROPERTY, WILDCARD_AVAILABLE,
 };
+use self::qos::Qos;
 pub use self::reader::packet_length;
 pub use self::reason::{PacketFault, Reason};
 use self::session::{MqttPhase, MqttSession};
@@ -43,13 +51,16 @@ use self::written::{
 };
 use super::close_code::close_frame;
 use super::{
-    Decoded, Format, Id, Message, Packets, Reply, ReplyError, SessionControl, Speak, Stamp,
+    Decoded, Format, Id, Message, Packets, Reply, ReplyError, SessionControl, Speak, Stamp, Will,
 };
 use crate::close::Close;
-use crate::publication::{Channel, ReplayStart, SessionId};
+use crate::publication::{Channel, Position, ReplayStart, SessionId};
 
 /// The protocol's name in `Sec-WebSocket-Protocol` (MQTT-6.0.0-3).
 pub const SUBPROTOCOL: &str = "mqtt";
+
+/// What a client is told that asks to retain a publication where nothing is kept.
+const NOT_RETAINED: &str = "published, but not retained: the channel keeps no history";
 
 /// A session of an MQTT client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,19 +89,25 @@ impl Speak for Mqtt {
     fn reply(&self, reply: &Reply) -> Option<Bytes> {
         match reply {
             Reply::Connected { .. } | Reply::Authenticated { .. } => Some(self.connack()),
-            Reply::Subscribed { id, channel, .. } => {
-                self.0.lock().subscribed.insert(channel.clone());
-                self.filter_answered(id.as_ref(), Reason::Success)
+            Reply::Subscribed { id, channel, position, .. } => {
+                let granted = self.subscribed(channel, *position);
+                self.filter_answered(id.as_ref(), granted)
             }
             Reply::Unsubscribed { id, channel } => {
-                self.0.lock().subscribed.remove(channel);
+                // Without an id it is replaced by another one.
+                if id.is_some() {
+                    self.0.lock().outbound.subscriptions.remove(channel);
+                }
                 self.filter_answered(id.as_ref(), Reason::Success)
             }
             Reply::SubscribedPattern { id, .. } | Reply::UnsubscribedPattern { id, .. } => {
                 self.filter_answered(id.as_ref(), Reason::Success)
             }
-            Reply::Published { id, .. } => self.published(id.as_ref()),
+            Reply::Published { id, position } => self.published(id.as_ref(), position.is_some()),
             Reply::Pong { id } => self.pong(id.as_ref()),
+            Reply::Acknowledged => {
+                self.0.lock().outbound.released(self.0.carrier, self.0.version())
+            }
             Reply::Error(error) => self.refused(error),
             Reply::PatternEnded { .. }
             | Reply::History { .. }
@@ -99,7 +116,10 @@ impl Speak for Mqtt {
         }
     }
 
-    fn nothing_kept(&self, _: &Channel) -> Option<Bytes> {
+    fn nothing_kept(&self, channel: &Channel) -> Option<Bytes> {
+        if let Some(subscription) = self.0.lock().outbound.subscriptions.get_mut(channel) {
+            subscription.retained_at = None;
+        }
         None
     }
 
@@ -127,6 +147,21 @@ impl Speak for Mqtt {
         }
     }
 
+    fn subscription(&self, channel: &Channel) -> (Format, Option<Stamp>) {
+        let state = self.0.lock();
+        let subscription = state.outbound.subscriptions.get(channel);
+        let is_marked = subscription.is_some_and(MqttSubscription::is_marked);
+        let has_past = subscription.is_some_and(|it| it.wants_retained);
+        let needs_stamp = is_marked || has_past || state.outbound.is_limited();
+        let session = self.0.clone();
+        let stamp = move |frame| {
+            let mut state = session.lock();
+            state.outbound.stamped(frame, session.carrier, session.version())
+        };
+        let stamp = needs_stamp.then(|| Box::new(stamp) as Stamp);
+        (if is_marked { Format::MqttMarked } else { self.format() }, stamp)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         let last_packet = self.last_packet(close).unwrap_or_default();
         match self.0.carrier {
@@ -149,6 +184,14 @@ impl Speak for Mqtt {
 
     fn member_stamp(&self) -> Option<Stamp> {
         None
+    }
+
+    /// A client that is asked to go to another node is not gone.
+    fn take_will(&self, close: Close) -> Option<Will> {
+        let mut state = self.0.lock();
+        let is_open = matches!(state.phase, MqttPhase::Connected | MqttPhase::Disconnected);
+        let will = state.will.take().filter(|_| is_open && close.reconnects_after().is_none());
+        will.map(|will| *will)
     }
 
     fn publishes(&self) -> bool {
@@ -179,7 +222,7 @@ impl Mqtt {
             let packet_bytes_max = u32::try_from(self.0.packet_bytes_max()).unwrap_or(u32::MAX);
             let mut properties = PropertyList::default()
                 .short(RECEIVE_PROPERTY, RECEIVE_MAXIMUM)
-                .byte(RETAIN_AVAILABLE, 0)
+                .short(ALIASES_PROPERTY, TOPIC_ALIAS_MAXIMUM)
                 .word(MAXIMUM_PACKET_SIZE, packet_bytes_max)
                 .byte(WILDCARD_AVAILABLE, 0)
                 .byte(SHARED_AVAILABLE, 0);
@@ -221,14 +264,33 @@ impl Mqtt {
         }
     }
 
-    fn published(&self, id: Option<&Id>) -> Option<Bytes> {
-        match CommandId::of(id)? {
-            CommandId::PublishOnce { packet_id } => {
-                Some(self.ack(PUBACK, packet_id, Reason::Success, None))
+    /// The broker has confirmed a subscription. Returns the code of what is granted.
+    fn subscribed(&self, channel: &Channel, position: Option<Position>) -> Reason {
+        let mut state = self.0.lock();
+        let Some(subscription) = state.outbound.subscriptions.get_mut(channel) else {
+            return Reason::Unspecified;
+        };
+        subscription.retained_at = position.filter(|_| subscription.wants_retained);
+        match (subscription.options.qos, position) {
+            (Qos::Zero, _) | (_, None) => Reason::Success,
+            (_, Some(position)) => {
+                subscription.granted = Qos::One;
+                subscription.sent_up_to.get_or_insert(position);
+                Reason::GrantedQos1
             }
-            CommandId::PublishExactlyOnce { packet_id } => {
+        }
+    }
+
+    /// `is_kept`: whether the channel keeps history.
+    fn published(&self, id: Option<&Id>, is_kept: bool) -> Option<Bytes> {
+        let why = |retain: bool| (retain && !is_kept).then_some(NOT_RETAINED);
+        match CommandId::of(id)? {
+            CommandId::PublishOnce { packet_id, retain } => {
+                Some(self.ack(PUBACK, packet_id, Reason::Success, why(retain)))
+            }
+            CommandId::PublishExactlyOnce { packet_id, retain } => {
                 self.0.lock().inbound.published(packet_id);
-                Some(self.ack(PUBREC, packet_id, Reason::Success, None))
+                Some(self.ack(PUBREC, packet_id, Reason::Success, why(retain)))
             }
             _ => None,
         }
@@ -238,7 +300,7 @@ impl Mqtt {
     fn pong(&self, id: Option<&Id>) -> Option<Bytes> {
         match CommandId::of(id) {
             None => Some(packet(self.0.carrier, PINGRESP, &[])),
-            Some(CommandId::PublishExactlyOnce { packet_id }) => {
+            Some(CommandId::PublishExactlyOnce { packet_id, .. }) => {
                 Some(self.ack(PUBREC, packet_id, Reason::Success, None))
             }
             Some(CommandId::Release { packet_id }) => {
@@ -254,13 +316,19 @@ impl Mqtt {
     fn refused(&self, error: &ReplyError) -> Option<Bytes> {
         let why = Some(error.message.as_str());
         match CommandId::of(error.id.as_ref())? {
-            CommandId::Filter { .. } => {
+            CommandId::Filter { number, .. } => {
+                let channel = error.channel.as_deref().unwrap_or_default();
+                let mut state = self.0.lock();
+                if state.filter_acks.is_of_subscribe(number) {
+                    state.outbound.subscriptions.remove(channel);
+                }
+                drop(state);
                 self.filter_answered(error.id.as_ref(), refusing::of_subscription(error.code))
             }
-            CommandId::PublishOnce { packet_id } => {
+            CommandId::PublishOnce { packet_id, .. } => {
                 Some(self.ack(PUBACK, packet_id, refusing::of_publication(error.code), why))
             }
-            CommandId::PublishExactlyOnce { packet_id } => {
+            CommandId::PublishExactlyOnce { packet_id, .. } => {
                 let mut state = self.0.lock();
                 match self.0.version() {
                     // The client releases it.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::close_code::{close_frame, end_frame};
 use super::{
     Command, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, SessionControl,
-    Speak, Stamp,
+    Speak, Stamp, Will,
 };
 use crate::close::Close;
 use crate::framing::websocket;
@@ -57,6 +57,10 @@ impl Speak for Plain {
         Format::Plain
     }
 
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         self.format().close(close)
     }
@@ -79,6 +83,10 @@ impl Speak for Plain {
 
     fn takes_tokens(&self) -> bool {
         true
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
+        None
     }
 
     fn publishes(&self) -> bool {

@@ -29,7 +29,7 @@ use self::session::PusherSession;
 use super::json::depth;
 use super::{
     Code, DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
-    SessionControl, Speak, Stamp,
+    SessionControl, Speak, Stamp, Will,
 };
 use crate::apps::App;
 use crate::close::Close;
@@ -105,6 +105,7 @@ impl Speak for Pusher {
             | Reply::PatternEnded { .. }
             | Reply::Published { .. }
             | Reply::History { .. }
+            | Reply::Acknowledged
             | Reply::Connected { .. }
             | Reply::Presence { .. } => None,
         }
@@ -121,6 +122,10 @@ impl Speak for Pusher {
 
     fn format(&self) -> Format {
         Format::Pusher
+    }
+
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
     }
 
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
@@ -142,6 +147,10 @@ impl Speak for Pusher {
     fn member_stamp(&self) -> Option<Stamp> {
         let session = self.0.clone();
         Some(Box::new(move |frame| session.stamped(frame)))
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
+        None
     }
 
     fn publishes(&self) -> bool {

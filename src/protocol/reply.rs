@@ -71,6 +71,8 @@ pub enum Reply {
     Pong {
         id: Option<Id>,
     },
+    /// What the client has acknowledged makes room for more.
+    Acknowledged,
     Error(ReplyError),
 }
 

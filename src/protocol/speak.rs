@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Command, Format, Message, Packets, Reply, ReplyError, SessionControl, Stamp};
 use crate::close::Close;
-use crate::publication::{Channel, ReplayStart, SessionId};
+use crate::publication::{Channel, Publication, ReplayStart, SessionId};
 
 /// Everything in which protocols differ, as a session uses it.
 ///
@@ -34,6 +34,10 @@ pub trait Speak {
     /// The format of this session's publications.
     fn format(&self) -> Format;
 
+    /// The format of the publications of one channel, and what the session writes into each frame from now on. None: what
+    /// it does already.
+    fn subscription(&self, channel: &Channel) -> (Format, Option<Stamp>);
+
     /// The last bytes of the connection, which contain the close reason. None: closing the socket is enough.
     fn last_bytes(&self, close: Close) -> Option<Bytes>;
 
@@ -51,6 +55,9 @@ pub trait Speak {
     /// format get the same bytes.
     fn member_stamp(&self) -> Option<Stamp>;
 
+    /// What is to be published when the connection has ended for this reason.
+    fn take_will(&self, close: Close) -> Option<Will>;
+
     /// Whether the client can publish on this connection.
     fn publishes(&self) -> bool;
 
@@ -63,6 +70,13 @@ pub trait Speak {
     /// What it decides about heartbeats of its own and about the end of a session. None: a refused command leaves the
     /// session open, and the transport's heartbeats are enough.
     fn control(&self) -> Option<&dyn SessionControl>;
+}
+
+/// What a client wants to be published when it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    pub channel: Channel,
+    pub publication: Publication,
 }
 
 /// The commands of one message, each decoded or with its error.
@@ -123,6 +137,10 @@ macro_rules! protocols {
                 match self { $(Self::$name(it) => it.format(),)+ }
             }
 
+            fn subscription(&self, channel: &Channel) -> (Format, Option<Stamp>) {
+                match self { $(Self::$name(it) => it.subscription(channel),)+ }
+            }
+
             fn last_bytes(&self, close: Close) -> Option<Bytes> {
                 match self { $(Self::$name(it) => it.last_bytes(close),)+ }
             }
@@ -141,6 +159,10 @@ macro_rules! protocols {
 
             fn member_stamp(&self) -> Option<Stamp> {
                 match self { $(Self::$name(it) => it.member_stamp(),)+ }
+            }
+
+            fn take_will(&self, close: Close) -> Option<Will> {
+                match self { $(Self::$name(it) => it.take_will(close),)+ }
             }
 
             fn takes_tokens(&self) -> bool {

@@ -14,7 +14,7 @@ pub(in crate::protocol) use self::stream_position::{Reached, StreamPosition};
 use super::json::written;
 use super::{
     DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
-    SessionControl, Speak, Stamp,
+    SessionControl, Speak, Stamp, Will,
 };
 use crate::close::Close;
 use crate::framing::sse::{COMMENT, SseEvent};
@@ -88,6 +88,10 @@ impl Speak for Sse {
         Format::Sse
     }
 
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         self.format().close(close)
     }
@@ -111,6 +115,10 @@ impl Speak for Sse {
 
     fn takes_tokens(&self) -> bool {
         true
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
+        None
     }
 
     fn publishes(&self) -> bool {

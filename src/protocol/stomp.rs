@@ -32,7 +32,7 @@ use self::session::StompSession;
 pub use self::session::StompSettings;
 use super::{
     Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, SessionBeat,
-    SessionControl, Speak, Stamp,
+    SessionControl, Speak, Stamp, Will,
 };
 use crate::close::Close;
 use crate::publication::{Channel, Publication, ReplayStart, SessionId};
@@ -79,6 +79,10 @@ impl Speak for Stomp {
         Format::Stomp
     }
 
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         Some(self.0.last_bytes(close))
     }
@@ -97,6 +101,10 @@ impl Speak for Stomp {
     }
 
     fn member_stamp(&self) -> Option<Stamp> {
+        None
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
         None
     }
 

@@ -14,7 +14,7 @@ use super::durable::{
 };
 use super::{
     DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
-    SessionControl, Speak, Stamp,
+    SessionControl, Speak, Stamp, Will,
 };
 use crate::close::Close;
 use crate::framing::sse::COMMENT;
@@ -73,6 +73,10 @@ impl Speak for Streams {
         Format::Streams
     }
 
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         self.format().close(close)
     }
@@ -100,6 +104,10 @@ impl Speak for Streams {
 
     fn takes_tokens(&self) -> bool {
         true
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
+        None
     }
 
     fn publishes(&self) -> bool {

@@ -89,6 +89,7 @@ impl Session {
             Command::Auth { id, token } => self.authenticate(id, token),
             Command::SignIn { id, user, info } => self.sign_in(id, user, info),
             Command::Ping { id } => self.reply(&Reply::Pong { id }),
+            Command::Acknowledge => self.reply(&Reply::Acknowledged),
         }
     }
 
@@ -129,10 +130,14 @@ impl Session {
             Ok(()) if self.state.is_member(interest.channel()) => {
                 let channel = interest.channel().clone();
                 self.stamp_members();
-                self.subscribe(id.clone(), interest, self.subscriber(echo));
+                let subscriber = self.subscriber_of(&channel, echo);
+                self.subscribe(id.clone(), interest, subscriber);
                 self.list_members(id, channel);
             }
-            Ok(()) => _ = self.subscribe(id, interest, self.subscriber(echo)),
+            Ok(()) => {
+                let subscriber = self.subscriber_of(interest.channel(), echo);
+                self.subscribe(id, interest, subscriber);
+            }
         }
     }
 }

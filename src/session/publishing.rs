@@ -3,9 +3,10 @@
 use tokio::time::Instant;
 
 use super::Session;
+use crate::auth::access::Right;
 use crate::broker::{ENDED, PublishedEvent, Receipt, TOO_LARGE, Unavailable};
 use crate::close::Close;
-use crate::protocol::{Code, Id, Reply, ReplyError, Speak};
+use crate::protocol::{Code, Id, Reply, ReplyError, Speak, Will};
 use crate::publication::{Channel, Position, Publication, User};
 use crate::rules::NoControl;
 use crate::telemetry::{self, Trace};
@@ -48,6 +49,16 @@ impl Session {
             receipt = receipt.without_position();
         }
         self.in_flight.publish(id, receipt, now, trace, event);
+    }
+
+    /// Publishes what the client wants to be published when it is gone, if it may. Nothing waits for the broker's answer.
+    pub(super) fn publish_will(&mut self, close: Close) {
+        let Some(Will { channel, publication }) = self.state.protocol().take_will(close) else {
+            return;
+        };
+        if self.state.check(Right::Publish, &channel).is_ok() {
+            self.publish(None, channel, publication, Instant::now());
+        }
     }
 
     /// Adds the session, the user and the time.

@@ -14,7 +14,7 @@ pub fn push_backlog(subscriber: &Subscriber, channel: &str, backlog: &[Arc<Recen
     let due = backlog.iter().filter(|it| *echo || it.publication.session != session);
     let due = due.filter(|it| *reads_private || !it.publication.is_private());
     telemetry::publications_recovered(*format, due.clone().count());
-    outbound.push_backlog(due.map(|recent| recent.frame(channel, *format)));
+    outbound.push_backlog(due.map(|recent| recent.frame(channel, format.of_past())));
     if backlog.iter().any(|it| it.publication.end.is_some())
         && let Some(close) = format.close_at_end()
     {

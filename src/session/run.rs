@@ -75,6 +75,7 @@ impl Session {
             (*connected).end(close);
         }
         // Boxed, because a task is as large as the largest future that it awaits.
+        self.publish_will(close);
         let last = self.state.protocol().last_bytes(close);
         Box::pin(connection.close(close, last, &self.outbound)).await;
         close

@@ -156,10 +156,11 @@ impl SubscriptionState {
         }
         let mut actions = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
-            let kind = outcome.as_ref().map_or(RateKind::Commands, rate_kind);
-            let rate = match &too_much {
-                Some(excess) => Err(excess.clone()),
-                None => self.rates.count(kind, 1, now),
+            let kind = outcome.as_ref().map_or(Some(RateKind::Commands), rate_kind);
+            let rate = match (&too_much, kind) {
+                (Some(excess), _) => Err(excess.clone()),
+                (None, Some(kind)) => self.rates.count(kind, 1, now),
+                (None, None) => Ok(()),
             };
             actions.push(match (outcome, rate) {
                 (Ok(command), Ok(())) => {
@@ -277,6 +278,7 @@ impl SubscriptionState {
             | Command::UnsubscribePattern { .. }
             | Command::Auth { .. }
             | Command::SignIn { .. }
+            | Command::Acknowledge
             | Command::Ping { .. } => Ok(()),
         }
     }
@@ -315,12 +317,14 @@ fn trace_refusal(command: &Command, code: Code) {
     }
 }
 
-fn rate_kind(command: &Command) -> RateKind {
+/// None: the command counts against no rate.
+fn rate_kind(command: &Command) -> Option<RateKind> {
     match command {
         Command::Publish { .. }
         | Command::FollowRun { request: Some(_), .. }
-        | Command::LeaveRun { .. } => RateKind::Publications,
-        _ => RateKind::Commands,
+        | Command::LeaveRun { .. } => Some(RateKind::Publications),
+        Command::Acknowledge => None,
+        _ => Some(RateKind::Commands),
     }
 }
 

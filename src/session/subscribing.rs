@@ -19,6 +19,15 @@ impl Session {
         Subscriber { outbound, format, echo, closes_on_gap: false, reads_private }
     }
 
+    /// A subscriber to this channel, whose publications may look different from those of other channels.
+    pub(super) fn subscriber_of(&self, channel: &Channel, echo: bool) -> Subscriber {
+        let (format, stamp) = self.state.protocol().subscription(channel);
+        if let Some(stamp) = stamp {
+            self.outbound.stamp_from_now(stamp);
+        }
+        Subscriber { format, ..self.subscriber(echo) }
+    }
+
     /// Adds the session to the channel's subscribers. The reply and the backlog are queued before any other
     /// publication.
     pub(super) fn subscribe(

@@ -5,7 +5,14 @@ mod basics;
 mod client;
 mod connecting;
 mod hostile;
+mod properties;
 mod publishing;
+mod retained;
+mod subscribing;
 mod tcp;
+mod wills;
+
+/// All channels keep history, except those below `live`.
+const HISTORY: &str = r#"rules=[{pattern="live/**",subscribe="anyone",publish="anyone"},{pattern="**",subscribe="anyone",publish="anyone",history={size=100,age="10m"}}]"#;
 
 pub use self::client::{Mqtt, V3, V5};

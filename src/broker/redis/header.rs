@@ -5,11 +5,16 @@
 //! position are trusted only if the line carries a secret of the fleet's servers (`secret.rs`).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::publication::{Channel, EndReason, NodeId, PayloadKind, Publication, UpdateFields};
+use crate::publication::{
+    Channel, EndReason, MessageProperties, NodeId, PROPERTIES_BYTES_MAX, PayloadKind, Publication,
+    UpdateFields,
+};
 
 /// First byte of a header line: ASCII's record separator, which does not occur in ordinary text.
 const MARK: u8 = 0x1E;
@@ -33,6 +38,9 @@ struct PublicationHeader<'a> {
     user: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none", borrow)]
     traceparent: Option<Cow<'a, str>>,
+    /// A value that is none of [`MessageProperties`] is ignored.
+    #[serde(skip_serializing_if = "Option::is_none", borrow)]
+    properties: Option<Cow<'a, RawValue>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     binary: bool,
     /// The fields of an update: see [`UpdateFields`].
@@ -88,6 +96,7 @@ fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId, ke
         session: publication.session.map(|session| session.to_string().into()),
         user: publication.user.as_deref().map(Cow::Borrowed),
         traceparent: publication.traceparent.map(|it| it.to_string().into()),
+        properties: publication.properties.as_deref().and_then(raw_properties),
         binary: publication.kind == PayloadKind::Binary,
         private: update.is_some_and(|update| update.is_private),
         event: update.and_then(|update| text(&update.event)),
@@ -103,6 +112,10 @@ fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId, ke
         key: key.map(Cow::Borrowed),
     };
     serde_json::to_writer(bytes, &header).expect("every header can be written to a vector");
+}
+
+fn raw_properties(properties: &MessageProperties) -> Option<Cow<'static, RawValue>> {
+    serde_json::value::to_raw_value(properties).ok().map(Cow::Owned)
 }
 
 /// Reads a message from Redis. `is_secret`: whether a text is a secret of the fleet's servers.
@@ -140,6 +153,11 @@ fn publication(header: &PublicationHeader<'_>, payload: Bytes, is_trusted: bool)
     };
     publication.id = header.id.as_deref().map(Into::into);
     publication.sent_at = header.ts;
+    publication.properties = header
+        .properties
+        .as_deref()
+        .filter(|raw| raw.get().len() <= PROPERTIES_BYTES_MAX)
+        .and_then(|raw| serde_json::from_str::<MessageProperties>(raw.get()).ok().map(Arc::new));
     publication.traceparent = header.traceparent.as_deref().and_then(|it| it.parse().ok());
     publication.update = update(header, is_trusted);
     if is_trusted {
@@ -216,6 +234,11 @@ mod tests {
                 user: Some("ada \"l\"".into()),
                 sent_at: Some(1_763_000_000_000_000),
                 id: Some("once".into()),
+                properties: Some(Arc::new(MessageProperties {
+                    qos: Some(1),
+                    user: vec![("unit".to_owned(), "\u{b0}C".to_owned())],
+                    ..MessageProperties::default()
+                })),
                 traceparent: Traceparent::sampled([7; 16], [9; 8]),
                 signed: true,
                 ..Publication::new(Bytes::from_static(b"line\nline"), kind)
@@ -276,6 +299,10 @@ mod tests {
         assert_eq!(publication.traceparent, trace.parse().ok());
         assert_eq!(publication.id.as_deref(), Some("a"));
         assert_eq!(read("\x1e{\"traceparent\":\"my own\"}\nhi").traceparent, None);
+        assert_eq!(read("\x1e{\"properties\":7}\nhi").properties, None);
+        let content_type = read("\x1e{\"properties\":{\"content_type\":\"a/b\",\"new\":1}}\nhi");
+        let content_type = content_type.properties.and_then(|it| it.content_type.clone());
+        assert_eq!(content_type.as_deref(), Some("a/b"));
         assert_eq!(read("\x1e{\"binary\":true}\nhi").kind, PayloadKind::Binary);
     }
 

@@ -11,7 +11,7 @@ use crate::protocol::close_code::close_frame;
 use crate::protocol::json::{depth, fault};
 use crate::protocol::{
     Code, DecodeError, Decoded, Encode, Format, Id, Message, Packets, Push, Reply, ReplyError,
-    SessionControl, Speak, Stamp,
+    SessionControl, Speak, Stamp, Will,
 };
 use crate::publication::{Channel, PayloadKind, Publication, ReplayStart, SessionId};
 
@@ -75,6 +75,10 @@ impl Speak for AiChat {
         Format::AiChat
     }
 
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         self.format().close(close)
     }
@@ -99,6 +103,10 @@ impl Speak for AiChat {
 
     fn takes_tokens(&self) -> bool {
         true
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
+        None
     }
 
     fn publishes(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::framing::chunked;
 use crate::framing::sse::{COMMENT, SseEvent};
 use crate::protocol::{
     DecodeError, Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError,
-    SessionControl, Speak, Stamp,
+    SessionControl, Speak, Stamp, Will,
 };
 use crate::publication::{Channel, Publication, ReplayStart, SessionId};
 
@@ -56,6 +56,10 @@ impl Speak for AiStream {
         Format::AiStream
     }
 
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         self.format().close(close)
     }
@@ -79,6 +83,10 @@ impl Speak for AiStream {
 
     fn takes_tokens(&self) -> bool {
         true
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
+        None
     }
 
     fn publishes(&self) -> bool {

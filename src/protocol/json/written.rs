@@ -181,6 +181,8 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
             expires_in_ms: expires_in.map(|left| left.as_millis() as u64),
         },
         Reply::Connected { id } | Reply::Pong { id } => JsonMessage::Pong { id: id.as_ref() },
+        // No command of the protocol leads to it.
+        Reply::Acknowledged => JsonMessage::Pong { id: None },
         Reply::Error(ReplyError { id, channel, code, message }) => JsonMessage::Error {
             id: id.as_ref(),
             channel: channel.as_deref(),

@@ -8,13 +8,15 @@ pub enum CommandId {
     Connect,
     /// A publication of QoS 0, which has no packet identifier.
     Publish,
-    /// Of QoS 1.
+    /// Of QoS 1. `retain`: whether the client asks to retain it.
     PublishOnce {
         packet_id: u16,
+        retain: bool,
     },
     /// Of QoS 2.
     PublishExactlyOnce {
         packet_id: u16,
+        retain: bool,
     },
     Release {
         packet_id: u16,
@@ -41,9 +43,11 @@ impl From<CommandId> for Id {
         let (kind, rest) = match id {
             CommandId::Connect => (CONNECT, 0),
             CommandId::Publish => (PUBLISH, 0),
-            CommandId::PublishOnce { packet_id } => (PUBLISH_ONCE, i64::from(packet_id)),
-            CommandId::PublishExactlyOnce { packet_id } => {
-                (PUBLISH_EXACTLY_ONCE, i64::from(packet_id))
+            CommandId::PublishOnce { packet_id, retain } => {
+                (PUBLISH_ONCE, retained(packet_id, retain))
+            }
+            CommandId::PublishExactlyOnce { packet_id, retain } => {
+                (PUBLISH_EXACTLY_ONCE, retained(packet_id, retain))
             }
             CommandId::Release { packet_id } => (RELEASE, i64::from(packet_id)),
             CommandId::Filter { number, at } => {
@@ -54,16 +58,20 @@ impl From<CommandId> for Id {
     }
 }
 
+fn retained(packet_id: u16, retain: bool) -> i64 {
+    (i64::from(retain) << u16::BITS) | i64::from(packet_id)
+}
+
 impl CommandId {
     /// None: the reply is to no command of the client.
     pub fn of(id: Option<&Id>) -> Option<Self> {
         let Some(&Id::Number(number)) = id else { return None };
-        let packet_id = number as u16;
+        let (packet_id, retain) = (number as u16, (number >> u16::BITS) & 1 == 1);
         Some(match number >> KIND_SHIFT {
             CONNECT => Self::Connect,
             PUBLISH => Self::Publish,
-            PUBLISH_ONCE => Self::PublishOnce { packet_id },
-            PUBLISH_EXACTLY_ONCE => Self::PublishExactlyOnce { packet_id },
+            PUBLISH_ONCE => Self::PublishOnce { packet_id, retain },
+            PUBLISH_EXACTLY_ONCE => Self::PublishExactlyOnce { packet_id, retain },
             RELEASE => Self::Release { packet_id },
             FILTER => Self::Filter { number: (number >> u16::BITS) as u32, at: packet_id },
             _ => return None,
@@ -81,8 +89,8 @@ mod tests {
         for id in [
             CommandId::Connect,
             CommandId::Publish,
-            CommandId::PublishOnce { packet_id },
-            CommandId::PublishExactlyOnce { packet_id },
+            CommandId::PublishOnce { packet_id, retain: true },
+            CommandId::PublishExactlyOnce { packet_id, retain: false },
             CommandId::Release { packet_id },
             CommandId::Filter { number, at },
         ] {

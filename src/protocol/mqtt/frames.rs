@@ -1,16 +1,22 @@
 //! Publications as packets that all subscribers of QoS 0 share.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use super::packet::Version;
+use super::carried;
+use super::version::Version;
 use super::written::{Carrier, PropertyList, PublishHead, publish};
 use crate::close::Close;
 use crate::protocol::close_code::close_frame;
 use crate::protocol::{Encode, Push};
-use crate::publication::Publication;
+use crate::publication::{EndReason, Publication};
 
 /// The name of the user property with which a client of MQTT 5 is told why a run has ended.
 const ENDED: &str = "tidegate-ended";
+
+/// The properties of the empty message that tells the end of a run.
+pub fn ended_properties(reason: &EndReason) -> BytesMut {
+    PropertyList::default().pair(ENDED, reason.as_str()).bare()
+}
 
 /// Packets of MQTT 5 or 3.1.1, in binary frames of a WebSocket or one behind the other.
 pub struct MqttFrames<const V5: bool, const WEBSOCKET: bool>;
@@ -27,15 +33,21 @@ impl<const V5: bool, const WEBSOCKET: bool> MqttFrames<V5, WEBSOCKET> {
 
 impl<const V5: bool, const WEBSOCKET: bool> Encode for MqttFrames<V5, WEBSOCKET> {
     fn publication(channel: &str, publication: &Publication) -> Bytes {
-        Self::publish(channel, &[], &publication.payload)
+        let properties = match publication.properties.as_deref().filter(|_| V5) {
+            None => BytesMut::new(),
+            Some(it) => {
+                let expires_at = it.expires_at(publication.sent_at);
+                carried::with_expiry(carried::written(it), expires_at).bare()
+            }
+        };
+        Self::publish(channel, &properties, &publication.payload)
     }
 
     fn push(push: &Push<'_>) -> Option<Bytes> {
         match push {
             // The protocol has no other message for it.
             Push::Ended { channel, reason, .. } => {
-                let properties = PropertyList::default().pair(ENDED, reason.as_str()).bare();
-                Some(Self::publish(channel, &properties, &[]))
+                Some(Self::publish(channel, &ended_properties(reason), &[]))
             }
             Push::Welcome { .. }
             | Push::Gap { .. }

@@ -6,9 +6,9 @@ mod subscribe;
 
 use bytes::Bytes;
 
-pub use self::connect::ConnectPacket;
+pub use self::connect::{ConnectPacket, WillPacket};
 pub use self::publish::PublishPacket;
-pub use self::subscribe::{FilterOptions, SubscribePacket, UnsubscribePacket};
+pub use self::subscribe::{FilterOptions, RetainHandling, SubscribePacket, UnsubscribePacket};
 use super::properties::{OF_ACK, OF_DISCONNECT, PacketProperties};
 pub use super::qos::Qos;
 use super::reader::{FieldReader, packet_length};

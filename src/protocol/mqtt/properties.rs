@@ -25,7 +25,6 @@ pub const REASON_STRING: u8 = 0x1F;
 pub const RECEIVE_MAXIMUM: u8 = 0x21;
 pub const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
 pub const TOPIC_ALIAS: u8 = 0x23;
-pub const RETAIN_AVAILABLE: u8 = 0x25;
 pub const USER_PROPERTY: u8 = 0x26;
 pub const MAXIMUM_PACKET_SIZE: u8 = 0x27;
 pub const WILDCARD_AVAILABLE: u8 = 0x28;

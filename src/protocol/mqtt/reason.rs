@@ -54,7 +54,7 @@ impl Reason {
             Self::UnsupportedVersion => 1,
             Self::ClientIdNotValid => 2,
             Self::BadUserOrPassword => 4,
-            Self::NotAuthorized | Self::BadAuthenticationMethod => 5,
+            Self::NotAuthorized | Self::BadAuthenticationMethod | Self::TopicInvalid => 5,
             // The server is unavailable.
             _ => 3,
         }

@@ -1,17 +1,20 @@
 //! What a session of the protocol keeps: its version, what it is answering, and what its client has asked for.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::aliases::TopicAliases;
+use super::carried;
 use super::inbound::InboundState;
-use super::packet::{ConnectPacket, Version};
+use super::outbound::OutboundState;
+use super::packet::{ConnectPacket, Version, WillPacket};
 use super::reason::{PacketFault, Reason};
 use super::subscribing::FilterAcks;
 use super::written::Carrier;
 use crate::close::Close;
-use crate::publication::{Channel, SessionId};
+use crate::protocol::Will;
+use crate::publication::{Channel, Publication, SessionId};
 
 /// How long a client may take for its CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,8 +63,10 @@ pub struct MqttState {
     pub wants_reasons: bool,
     pub inbound: InboundState,
     pub filter_acks: FilterAcks,
-    /// The channels to which the client is subscribed, at most as many as a session may have.
-    pub subscribed: HashSet<Channel>,
+    pub outbound: OutboundState,
+    pub aliases: TopicAliases,
+    /// What is to be published when the client is gone without a DISCONNECT.
+    pub will: Option<Box<Will>>,
 }
 
 impl PartialEq for MqttSession {
@@ -116,8 +121,8 @@ impl MqttSession {
         }
     }
 
-    /// The client has sent its CONNECT.
-    pub fn connect(&self, packet: &ConnectPacket) {
+    /// The client has sent its CONNECT. Fails if its will cannot be published.
+    pub fn connect(&self, packet: &ConnectPacket) -> Result<(), PacketFault> {
         self.speaks_v5.store(packet.version == Version::V5, Ordering::Relaxed);
         self.keep_alive.store(u32::from(packet.keep_alive), Ordering::Relaxed);
         let mut state = self.lock();
@@ -127,6 +132,12 @@ impl MqttSession {
         state.is_named_by_node = packet.client_id.as_str().is_empty();
         state.wants_expiry = properties.and_then(|it| it.session_expiry).is_some_and(|it| it > 0);
         state.wants_reasons = properties.and_then(|it| it.wants_reasons) != Some(false);
+        state.outbound.limit(
+            properties.and_then(|it| it.maximum_packet_size),
+            properties.and_then(|it| it.receive_maximum),
+        );
+        state.will = packet.will.as_deref().map(will).transpose()?.map(Box::new);
+        Ok(())
     }
 
     /// The close of a connection whose client has sent such a packet.
@@ -148,4 +159,23 @@ impl MqttSession {
         // A session that panicked while it held the lock has damaged only its own state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn will(packet: &WillPacket) -> Result<Will, PacketFault> {
+    let (topic, properties) = (packet.topic.as_str(), packet.properties.as_deref());
+    let channel = match Channel::new(topic) {
+        Ok(channel) if !topic.contains(['+', '#']) => channel,
+        _ => {
+            let what = "the topic of the will is no channel name";
+            return Err(PacketFault { reason: Reason::TopicInvalid, what });
+        }
+    };
+    let carried = carried::of_packet(properties, packet.qos, packet.retain);
+    if carried.as_ref().is_some_and(|carried| !carried.fits()) {
+        let what = "the will has more than 2048 bytes of properties";
+        return Err(PacketFault { reason: Reason::QuotaExceeded, what });
+    }
+    let properties = carried.map(Arc::new);
+    let publication = Publication { properties, ..Publication::bare(packet.payload.clone()) };
+    Ok(Will { channel, publication })
 }

@@ -20,6 +20,8 @@ pub struct FilterAck {
     pub packet_id: u16,
     /// None: not known yet.
     codes: Vec<Option<Reason>>,
+    /// Filters that the packet names again: the place of each, and that of the last of the same name.
+    repeated: Vec<(u16, u16)>,
 }
 
 impl FilterAcks {
@@ -27,7 +29,8 @@ impl FilterAcks {
     pub fn begin(&mut self, first: u8, packet_id: u16, filters: usize) -> u32 {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        self.pending.push(FilterAck { number, first, packet_id, codes: vec![None; filters] });
+        let (codes, repeated) = (vec![None; filters], Vec::new());
+        self.pending.push(FilterAck { number, first, packet_id, codes, repeated });
         number
     }
 
@@ -35,6 +38,19 @@ impl FilterAcks {
     pub fn preset(&mut self, number: u32, at: u16, code: Reason) {
         if let Some(place) = self.place(number, at) {
             *place = Some(code);
+        }
+    }
+
+    /// Whether the packet of this number is a SUBSCRIBE.
+    pub fn is_of_subscribe(&self, number: u32) -> bool {
+        self.pending.iter().any(|ack| ack.number == number && ack.first == SUBACK)
+    }
+
+    /// The filter at this place gets the code of another, which is the same.
+    pub fn repeat(&mut self, number: u32, at: u16, last: u16) {
+        self.preset(number, at, Reason::Unspecified);
+        if let Some(ack) = self.pending.iter_mut().find(|ack| ack.number == number) {
+            ack.repeated.push((at, last));
         }
     }
 
@@ -69,6 +85,10 @@ impl FilterAck {
                 _ => reason.code(),
             }
         };
-        self.codes.iter().map(code).collect()
+        let mut codes: Vec<u8> = self.codes.iter().map(code).collect();
+        for (at, last) in &self.repeated {
+            codes[usize::from(*at)] = codes[usize::from(*last)];
+        }
+        codes
     }
 }

@@ -160,6 +160,18 @@ impl PropertyList {
         self
     }
 
+    /// `value`: as a variable byte integer.
+    pub fn variable(mut self, kind: u8, value: u32) -> Self {
+        self.0.put_u8(kind);
+        put_variable(&mut self.0, value as usize);
+        self
+    }
+
+    /// Those that are written already.
+    pub fn of(written: BytesMut) -> Self {
+        Self(written)
+    }
+
     /// Without the length.
     pub fn bare(self) -> BytesMut {
         self.0

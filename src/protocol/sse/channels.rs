@@ -14,7 +14,7 @@ use crate::framing::sse::SseEvent;
 use crate::protocol::json::{publication, written};
 use crate::protocol::{
     Decoded, Encode, Format, Message, Packets, Push, Reply, ReplyError, SessionControl, Speak,
-    Stamp,
+    Stamp, Will,
 };
 use crate::publication::{Channel, Position, Publication, ReplayStart, SessionId};
 
@@ -108,6 +108,10 @@ impl Speak for SseChannels {
         Format::SseChannels
     }
 
+    fn subscription(&self, _: &Channel) -> (Format, Option<Stamp>) {
+        (self.format(), None)
+    }
+
     fn last_bytes(&self, close: Close) -> Option<Bytes> {
         self.format().close(close)
     }
@@ -131,6 +135,10 @@ impl Speak for SseChannels {
 
     fn takes_tokens(&self) -> bool {
         true
+    }
+
+    fn take_will(&self, _: Close) -> Option<Will> {
+        None
     }
 
     fn publishes(&self) -> bool {

@@ -138,7 +138,8 @@ impl StompSession {
                 None
             }
             // Of commands that it has not.
-            Reply::History { .. }
+            Reply::Acknowledged
+            | Reply::History { .. }
             | Reply::Presence { .. }
             | Reply::Joined { .. }
             | Reply::SubscribedPattern { .. }

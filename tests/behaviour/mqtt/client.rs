@@ -206,6 +206,41 @@ impl Mqtt {
         unsuback.body[2 + self.no_properties().len()..].to_vec()
     }
 
+    /// Sends a SUBSCRIBE for one topic with properties of MQTT 5, and returns the code of the SUBACK.
+    pub async fn subscribe_with(&mut self, properties: &[u8], filter: &str, options: u8) -> u8 {
+        let body =
+            [&[0, 7, properties.len() as u8], properties, &text(filter), &[options]].concat();
+        self.send(&packet(0x82, &body)).await;
+        let suback = self.receive().await;
+        assert_eq!((suback.first, suback.body.len()), (0x90, 4), "{suback:?}");
+        suback.body[3]
+    }
+
+    /// Sends a PUBLISH of QoS 0 with properties of MQTT 5.
+    pub async fn publish_with(&mut self, properties: &[u8], topic: &str, payload: &[u8]) {
+        let body = [&text(topic), &[properties.len() as u8][..], properties, payload].concat();
+        self.send(&packet(0x30, &body)).await;
+    }
+
+    /// Asserts that the next packet is a PUBLISH of QoS 1, and returns its packet identifier.
+    pub async fn expect_once(&mut self, topic: &str, payload: &[u8]) -> u16 {
+        let received = self.receive().await;
+        let head = text(topic);
+        assert_eq!(
+            (received.first, &received.body[..head.len()]),
+            (0x32, &head[..]),
+            "{received:?}"
+        );
+        let id = &received.body[head.len()..head.len() + 2];
+        let rest = [self.no_properties(), payload].concat();
+        assert_eq!(received.body[head.len() + 2..], rest, "{received:?}");
+        u16::from_be_bytes([id[0], id[1]])
+    }
+
+    pub async fn acknowledge(&mut self, packet_id: u16) {
+        self.send(&packet(0x40, &packet_id.to_be_bytes())).await;
+    }
+
     /// Sends a PUBLISH of QoS 0.
     pub async fn publish(&mut self, topic: &str, payload: &[u8]) {
         self.publish_as(0, topic, 0, payload).await;
