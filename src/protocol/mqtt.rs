@@ -37,7 +37,7 @@ pub use self::packet::{ClientPacket, Version};
 use self::packets::MqttPackets;
 use self::properties::{
     ASSIGNED_CLIENT_ID, MAXIMUM_PACKET_SIZE, REASON_STRING, RECEIVE_MAXIMUM as RECEIVE_PROPERTY,
-    SESSION_EXPIRY, SHARED_AVAILABLE, TOPIC_ALIAS_MAXIMUM as ALIASES_PROPERTY, WILDCARD_AVAILABLE,
+    SESSION_EXPIRY, SHARED_AVAILABLE, TOPIC_ALIAS_MAXIMUM as ALIASES_PROPERTY,
 };
 use self::qos::Qos;
 pub use self::reader::packet_length;
@@ -100,7 +100,12 @@ impl Speak for Mqtt {
                 }
                 self.filter_answered(id.as_ref(), Reason::Success)
             }
-            Reply::SubscribedPattern { id, .. } | Reply::UnsubscribedPattern { id, .. } => {
+            Reply::SubscribedPattern { id, pattern, .. } => {
+                self.0.lock().outbound.patterns.insert(pattern.as_str().to_owned());
+                self.filter_answered(id.as_ref(), Reason::Success)
+            }
+            Reply::UnsubscribedPattern { id, pattern } => {
+                self.0.lock().outbound.patterns.remove(pattern);
                 self.filter_answered(id.as_ref(), Reason::Success)
             }
             Reply::Published { id, position } => self.published(id.as_ref(), position.is_some()),
@@ -224,7 +229,6 @@ impl Mqtt {
                 .short(RECEIVE_PROPERTY, RECEIVE_MAXIMUM)
                 .short(ALIASES_PROPERTY, TOPIC_ALIAS_MAXIMUM)
                 .word(MAXIMUM_PACKET_SIZE, packet_bytes_max)
-                .byte(WILDCARD_AVAILABLE, 0)
                 .byte(SHARED_AVAILABLE, 0);
             if state.is_named_by_node {
                 properties = properties.text(ASSIGNED_CLIENT_ID, &self.0.given_client_id());

@@ -10,6 +10,7 @@ mod publishing;
 mod retained;
 mod subscribing;
 mod tcp;
+mod wildcards;
 mod wills;
 
 /// All channels keep history, except those below `live`.

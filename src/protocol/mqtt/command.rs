@@ -15,7 +15,7 @@ use super::packet::{
 };
 use super::reason::{PacketFault, Reason};
 use super::session::{MqttPhase, MqttSession};
-use super::topic::{FilterFault, channel_of_filter};
+use super::topic::{FilterFault, TopicFilter};
 use super::written::{SUBACK, UNSUBACK};
 use crate::close::Close;
 use crate::protocol::{Code, Command, DecodeError, Decoded, Id, ReplyError, Token};
@@ -171,8 +171,17 @@ fn subscribe(session: &MqttSession, packet: SubscribePacket) -> Result<Vec<Outco
         }
         let at = at as u16;
         let id = Id::from(CommandId::Filter { number, at });
-        match channel_of_filter(filter) {
-            Ok(channel) => {
+        match TopicFilter::parse(filter) {
+            Ok(TopicFilter::Pattern(_)) if subscription_id.is_some() => {
+                let what = "the node gives filters with wildcards no subscription identifiers";
+                state.filter_acks.preset(number, at, Reason::SubscriptionIdsNotSupported);
+                outcomes.push(Err(bad_filter(id, filter, what)));
+            }
+            Ok(TopicFilter::Pattern(pattern)) => {
+                let (id, echo) = (Some(id), !options.no_local);
+                outcomes.push(Ok(Command::SubscribePattern { id, pattern, echo }));
+            }
+            Ok(TopicFilter::Channel(channel)) => {
                 let requested = Requested { options: *options, subscription_id };
                 requested.add_commands(&mut state.outbound, id, channel, &mut outcomes);
             }
@@ -239,8 +248,15 @@ fn unsubscribe(session: &MqttSession, packet: UnsubscribePacket) -> Vec<Outcome>
     for (at, filter) in filters.iter().enumerate() {
         let at = at as u16;
         let id = Id::from(CommandId::Filter { number, at });
-        outcomes.push(match channel_of_filter(filter.as_str()) {
-            Ok(channel) => {
+        outcomes.push(match TopicFilter::parse(filter.as_str()) {
+            Ok(TopicFilter::Pattern(_)) => {
+                let pattern = filter.as_str().to_owned();
+                if !state.outbound.patterns.contains(&pattern) {
+                    state.filter_acks.preset(number, at, Reason::NoSubscription);
+                }
+                Ok(Command::UnsubscribePattern { id: Some(id), pattern })
+            }
+            Ok(TopicFilter::Channel(channel)) => {
                 if !state.outbound.subscriptions.contains_key(&channel) {
                     state.filter_acks.preset(number, at, Reason::NoSubscription);
                 }

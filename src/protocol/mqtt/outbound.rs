@@ -28,6 +28,8 @@ const QOS_1: u8 = 0x02;
 #[derive(Debug)]
 pub struct OutboundState {
     pub subscriptions: HashMap<Channel, MqttSubscription>,
+    /// The filters with wildcards to which the client is subscribed, at most `session.patterns_max`.
+    pub patterns: HashSet<String>,
     /// Most bytes of a packet that the client takes.
     pub packet_bytes_max: usize,
     receive_maximum: usize,
@@ -67,6 +69,7 @@ impl Default for OutboundState {
     fn default() -> Self {
         Self {
             subscriptions: HashMap::new(),
+            patterns: HashSet::new(),
             packet_bytes_max: usize::MAX,
             receive_maximum: IN_FLIGHT_MAX,
             last_id: 0,

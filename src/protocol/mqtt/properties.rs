@@ -27,7 +27,6 @@ pub const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
 pub const TOPIC_ALIAS: u8 = 0x23;
 pub const USER_PROPERTY: u8 = 0x26;
 pub const MAXIMUM_PACKET_SIZE: u8 = 0x27;
-pub const WILDCARD_AVAILABLE: u8 = 0x28;
 pub const SHARED_AVAILABLE: u8 = 0x2A;
 
 /// What each kind of packet may have.

@@ -36,7 +36,7 @@ pub enum Reason {
     QosNotSupported = 0x9B,
     UseAnotherServer = 0x9C,
     SharedNotSupported = 0x9E,
-    WildcardNotSupported = 0xA2,
+    SubscriptionIdsNotSupported = 0xA1,
 }
 
 impl Reason {
