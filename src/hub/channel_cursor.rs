@@ -32,6 +32,10 @@ pub struct ChannelCursor {
 
 /// What to do with a publication that arrived.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and a box would cost an allocation"
+)]
 pub enum ArrivalOutcome {
     Deliver(Publication),
     /// It was delivered before, or it is held.

@@ -27,10 +27,7 @@ impl TopicFilter {
     pub fn parse(filter: &str) -> Result<Self, FilterFault> {
         let fault = |reason, what| FilterFault { reason, what };
         if filter.starts_with(SHARED) {
-            return Err(fault(
-                Reason::SharedNotSupported,
-                "the node has no shared subscriptions",
-            ));
+            return Err(fault(Reason::SharedNotSupported, "the node has no shared subscriptions"));
         }
         if !filter.contains(['+', '#']) {
             let what = "a channel name is 1 to 255 bytes of UTF-8 without white space or control \
@@ -74,7 +71,9 @@ fn alternatives(filter: &str) -> Option<Vec<Vec<SubscriptionPart<'_>>>> {
                 let some = vec![One(ByteClass::LevelWithoutDollar), Run(ByteClass::Level)];
                 ways = vec![Vec::new(), some];
             }
-            "+" => ways.iter_mut().for_each(|way| way.extend([Literal("/"), Run(ByteClass::Level)])),
+            "+" => {
+                ways.iter_mut().for_each(|way| way.extend([Literal("/"), Run(ByteClass::Level)]));
+            }
             _ if level.contains(['+', '#']) => return None,
             _ if is_first => ways.iter_mut().for_each(|way| way.push(Literal(level))),
             _ => ways.iter_mut().for_each(|way| way.extend([Literal("/"), Literal(level)])),
