@@ -66,7 +66,7 @@ impl Config {
         let broker = broker::Config::read(&mut settings);
         let session = session::Config::read(&mut settings);
         let mqtt = transport::DirectConfig::read(&mut settings);
-        let (_, most_exposed) = checked::most_exposed(&server, &mqtt);
+        let most_exposed = checked::most_exposed(&server, &mqtt);
         let listen = fixed.map_or(most_exposed, |fixed| fixed.listen);
         let auth = auth::Config::read(&mut settings, listen);
         if let Some(fixed) = fixed {
@@ -88,7 +88,7 @@ impl Config {
         let telemetry = telemetry::Config::read(&mut settings);
         let mercure = topics::Config::read(&mut settings);
         // Last: in TOML, a list of tables follows everything else.
-        let pusher = apps::Config::read(&mut settings, listen);
+        let pusher = apps::Config::read(&mut settings, listen.address);
         let tokens = auth.mode != auth::Mode::None;
         let is_loopback = server.listen.ip().is_loopback();
         let has_rules = settings.is_set("rules");

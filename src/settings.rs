@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use fault::{SettingsFault, SettingsFaults, nearest};
 pub use key_spec::KeySpec;
-pub use listen_address::{InvalidListenAddress, ListenAddress};
+pub use listen_address::{ClientListener, InvalidListenAddress, ListenAddress};
 pub use raw_value::RawValue;
 pub use section::Section;
 pub use syntax::SyntaxError;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::required_claims::RequiredClaims;
 use super::source::KeySource;
 use super::{Signer, VerificationKey, key_table};
-use crate::settings::{ListenAddress, Settings};
+use crate::settings::{ClientListener, Settings};
 
 /// The most keys a configuration may have. A rotation needs two.
 pub const KEYS_MAX: usize = 32;
@@ -34,9 +34,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// `listen`: the public listener. Beyond loopback, a node without authentication must be configured
+    /// `listener`: the most exposed one. Beyond loopback, a node without authentication must be configured
     /// explicitly, so that no node is open by mistake.
-    pub fn read(settings: &mut Settings, listen: ListenAddress) -> Self {
+    pub fn read(settings: &mut Settings, listener: ClientListener) -> Self {
         // A configuration that sets `auth.keys` means to use tokens, even if a template left the list empty.
         let default = if settings.is_set("auth.keys") { "token" } else { "none" };
         let mode = settings.section("auth").choice(
@@ -50,7 +50,7 @@ impl Config {
         let (terms, timeout, revocation_age) = terms(settings);
         // Last: in TOML, a list of tables follows everything else.
         let keys = key_table::read(settings, KEYS_MAX);
-        check(settings, mode, listen, &keys);
+        check(settings, mode, listener, &keys);
         Self {
             mode,
             required_claims: terms,
@@ -97,21 +97,25 @@ impl Config {
 
 /// Checks the mode and the keys together. Beyond loopback, a node must not be open or use a guessable secret by
 /// mistake.
-fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Option<KeySource>]) {
+fn check(
+    settings: &mut Settings,
+    mode: Mode,
+    listener: ClientListener,
+    keys: &[Option<KeySource>],
+) {
+    let ClientListener { key, address } = listener;
     match mode {
-        Mode::None if !listen.ip().is_loopback() && !settings.is_set("auth.mode") => {
+        Mode::None if listener.is_exposed() && !settings.is_set("auth.mode") => {
             settings.fault(
                 "auth.mode",
                 format!(
-                    "the address {listen} is reachable from other hosts, and clients do not have \
+                    "{key} = {address} is reachable from other hosts, and clients do not have \
                      to authenticate; configure auth.keys, or set auth.mode = \"none\" if that is \
                      intended"
                 ),
             );
         }
-        Mode::Token
-            if !listen.ip().is_loopback() && keys.iter().flatten().any(KeySource::is_short) =>
-        {
+        Mode::Token if listener.is_exposed() && keys.iter().flatten().any(KeySource::is_short) => {
             settings.fault(
                 "auth.keys",
                 "has an HS256 secret of fewer than 32 bytes, which can be guessed from any token; \

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::rules::{BuiltInRules, Rules};
-use crate::settings::{KeySpec, ListenAddress};
+use crate::settings::{ClientListener, KeySpec};
 use crate::{
     apps, auth, broker, drain, events, internal, limits, presence, session, telemetry, topics,
     transport,
@@ -43,7 +43,7 @@ impl Config {
     }
 
     /// The clients' listener that is reachable from the most hosts.
-    pub fn most_exposed(&self) -> (&'static str, ListenAddress) {
+    pub fn most_exposed(&self) -> ClientListener {
         most_exposed(&self.server, &self.mqtt)
     }
 
@@ -73,14 +73,11 @@ impl Config {
     }
 }
 
-/// The key and address of the listener that is reachable from other hosts, if one of the two is; else of the public one.
-pub fn most_exposed(
-    server: &transport::Config,
-    mqtt: &transport::DirectConfig,
-) -> (&'static str, ListenAddress) {
-    let is_exposed = |it: &ListenAddress| !it.ip().is_loopback();
-    let other = mqtt.listen.filter(|it| is_exposed(it) && !is_exposed(&server.listen));
-    other.map_or(("server.listen", server.listen), |it| ("mqtt.listen", it))
+/// The listener that other hosts reach, if they reach one of the two; else the public one.
+pub fn most_exposed(server: &transport::Config, mqtt: &transport::DirectConfig) -> ClientListener {
+    let public = ClientListener { key: "server.listen", address: server.listen };
+    let direct = mqtt.listen.map(|address| ClientListener { key: "mqtt.listen", address });
+    direct.filter(|it| it.is_exposed() && !public.is_exposed()).unwrap_or(public)
 }
 
 /// The keys that a running node applies; the others need a restart.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::checked::Config;
 use crate::rules::{Rule, RuleTable, Rules};
-use crate::settings::{ListenAddress, Settings};
+use crate::settings::{ClientListener, Settings};
 use crate::{auth, internal};
 
 /// What a running node cannot change, or must not lose by mistake.
 #[derive(Clone, Debug)]
 pub struct FixedSettings {
-    /// The most exposed address it listens on, whatever the new configuration contains.
-    pub(super) listen: ListenAddress,
+    /// The most exposed listener, whatever the new configuration contains.
+    pub(super) listen: ClientListener,
     requires_tokens: bool,
     has_api_key: bool,
     rules: Arc<RuleTable>,
@@ -20,7 +20,7 @@ pub struct FixedSettings {
 impl FixedSettings {
     pub fn of(config: &Config) -> Self {
         let mut fixed = Self {
-            listen: config.most_exposed().1,
+            listen: config.most_exposed(),
             requires_tokens: false,
             has_api_key: false,
             rules: config.rules.current(),

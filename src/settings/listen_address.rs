@@ -18,6 +18,21 @@ pub enum ListenAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidListenAddress;
 
+/// A listener that clients reach.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientListener {
+    /// The key of its address.
+    pub key: &'static str,
+    pub address: ListenAddress,
+}
+
+impl ClientListener {
+    /// Whether other hosts reach it.
+    pub fn is_exposed(&self) -> bool {
+        !self.address.ip().is_loopback()
+    }
+}
+
 impl ListenAddress {
     pub const ALLOWED: &str = "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080; \
         localhost:8080 is loopback, and :8080 every address of this host";

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::settings::{RawValue, Settings};
+use crate::settings::{ClientListener, RawValue, Settings};
 
 /// Reads flags; returns the configuration and what `tidegate check` would print.
 fn load(flags: &[String], listen: &str) -> Result<(Config, String), String> {
@@ -12,7 +12,10 @@ fn load(flags: &[String], listen: &str) -> Result<(Config, String), String> {
         (key.to_owned(), (RawValue::Text(value.to_owned()), "--set".to_owned()))
     });
     let mut settings = Settings::new(given.collect(), Vec::new());
-    let config = Config::read(&mut settings, listen.parse().unwrap());
+    let config = Config::read(
+        &mut settings,
+        ClientListener { key: "server.listen", address: listen.parse().unwrap() },
+    );
     let known = settings.finish().map_err(|faults| faults.to_string())?;
     let lines = known.iter().map(|known| format!("{} = {}\n", known.key, known.effective));
     Ok((config, lines.collect()))

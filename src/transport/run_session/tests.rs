@@ -18,7 +18,7 @@ use crate::protocol::plain::Plain;
 use crate::publication::{Channel, NodeId};
 use crate::rules::Rules;
 use crate::session::{self, ConnectionEvent, SessionContext, SessionParameters, Users};
-use crate::settings::{ListenAddress, Settings};
+use crate::settings::{ClientListener, ListenAddress, Settings};
 use crate::transport::websocket::WebSocket;
 
 /// A connection with a fault: a message of the client makes it panic.
@@ -67,7 +67,10 @@ fn node() -> Arc<SessionContext> {
     let broker = broker::connect(&config, node, registry.clone().sink());
     let presence = Presence::start(&presence::Config::read(&mut settings), broker.clone());
     let config = Arc::new(session::Config::read(&mut settings));
-    let auth = auth::Config::read(&mut settings, ListenAddress::Localhost(0));
+    let auth = auth::Config::read(
+        &mut settings,
+        ClientListener { key: "server.listen", address: ListenAddress::Localhost(0) },
+    );
     Arc::new(SessionContext::new(session::SessionState {
         hub: Hub::new(registry, broker),
         presence,

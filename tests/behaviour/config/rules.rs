@@ -29,7 +29,7 @@ session:
 
 const LIST: &str = r#"[{pattern="chat:*",history={size=200,age="10m"},presence=true},{pattern="prices:**",delivery="latest"}]"#;
 
-const LINES: [&str; 26] = [
+const LINES: [&str; 28] = [
     "pattern = \"chat:*\"",
     "subscribe = \"anyone\"",
     "publish = \"anyone\"",
@@ -43,6 +43,7 @@ const LINES: [&str; 26] = [
     "# run.control is not set",
     "streams = false",
     "events = false",
+    "patterns = false",
     "pattern = \"prices:**\"",
     "subscribe = \"anyone\"",
     "publish = \"anyone\"",
@@ -56,6 +57,7 @@ const LINES: [&str; 26] = [
     "# run.control is not set",
     "streams = false",
     "events = false",
+    "patterns = false",
 ];
 
 /// The lines of the rules, which `check` prints last, without their sources.

@@ -42,7 +42,7 @@ async fn an_extended_connect_for_another_protocol_version_or_origin_is_refused()
     assert!(refused.is_ok());
     let refused = http2.try_websocket("/ws", &[("origin", "https://evil.example")]).await;
     assert_eq!(refused.err().map(|response| response.status), Some(403));
-    let offered = [("sec-websocket-protocol", "mqtt")];
+    let offered = [("sec-websocket-protocol", "chat")];
     let refused = http2.try_websocket("/ws", &offered).await;
     assert_eq!(refused.err().map(|response| response.status), Some(400));
     for (protocol, version, status) in [("connect-udp", "13", 501), ("websocket", "8", 426)] {

@@ -256,7 +256,7 @@ async fn faults_of_the_mqtt_listener_are_named() {
     for (settings, what) in [
         (&["mqtt.listen=127.0.0.1:8080"][..], "must be another address than server.listen"),
         (&["mqtt.listen=127.0.0.1:9090"], "must be another address than internal.listen"),
-        (&["mqtt.listen=0.0.0.0:1883"], "0.0.0.0:1883 is reachable from other hosts"),
+        (&["mqtt.listen=0.0.0.0:1883"], "mqtt.listen = 0.0.0.0:1883 is reachable from other hosts"),
         (&["mqtt.listen=1883"], "mqtt.listen"),
     ] {
         let mut command = tidegate(&["check"]);

@@ -3,6 +3,7 @@
 use super::super::finding::{Finding, Level};
 use crate::auth::Mode;
 use crate::config::Config;
+use crate::settings::ClientListener;
 
 pub fn findings(config: &Config) -> Vec<Finding> {
     let found =
@@ -15,8 +16,9 @@ fn is_open(config: &Config) -> bool {
 }
 
 fn auth(config: &Config) -> Option<Finding> {
-    let (key, listen) = config.most_exposed();
-    if listen.ip().is_loopback() {
+    let listener = config.most_exposed();
+    let ClientListener { key, address: listen } = listener;
+    if !listener.is_exposed() {
         return Some(Finding::ok("who may connect", format!("this host only: {key} = {listen}")));
     }
     let level = if is_open(config) { Level::Warning } else { Level::Ok };
