@@ -17,7 +17,7 @@ export const KINDS = {
   Forgotten: 'a publication was acknowledged, and Redis does not have it',
   Disagree: 'two clients were told different publications at one position',
   NeedlessGap: 'a gap was told although the history is complete',
-  WrongQos: 'something was received with a higher quality of service than granted or published',
+  WrongQos: 'something was received with another quality of service than the lower one of granted and published',
   Unsettled: 'a publication was neither acknowledged nor refused in the end',
   Dropped: 'a connection ended although nothing but hostile clients happened',
   Survived: 'the connection of a hostile client was not ended',
@@ -61,17 +61,18 @@ export function audit({ publications, rows, readers, lost, calm, only }) {
   return findings;
 }
 
-/** Whatever is received was published, on this channel, with these bytes. */
+/** Whatever is received was published, on this channel, with these bytes, and has the QoS that it must have. */
 function checkContents(entries, { publications, channel, find }) {
-  let granted = 2;
-  for (const { kind, bytes, at, qos = 0, granted: next } of entries) {
-    if (kind === 'begun' && next !== undefined) granted = next.qos ?? next;
+  let granted = null;
+  for (const entry of entries) {
+    const { kind, bytes, at, qos } = entry;
+    if (kind === 'begun' && entry.granted !== undefined) granted = grantedBy(entry);
     if (kind !== 'text') continue;
     const publication = publications.get(labelOf(bytes).id);
     if (!publication?.attempts.length) find('Phantom', JSON.stringify(bytes.toString().slice(0, 80)), at);
     else if (publication.channel !== channel) find('WrongTopic', `${publication.id} was published on ${publication.channel}`, at);
     else if (!publication.bytes.equals(bytes)) find('WrongBytes', publication.id, at);
-    else if (qos > granted || qos > Math.max(publication.qos, publication.via === 'plain' ? 0 : publication.qos)) find('WrongQos', `${publication.id} of QoS ${publication.qos} with QoS ${qos}, granted ${granted}`, at);
+    else if (qos !== undefined && granted !== null && qos !== Math.min(granted, publication.qos, 1)) find('WrongQos', `${publication.id} of QoS ${publication.qos} with QoS ${qos}, granted ${granted}`, at);
   }
 }
 
@@ -160,14 +161,17 @@ class PositionedAudit {
 
 /**
  * A reader without positions, on a channel with history: from the beginning of a subscription to the end of its connection, each publication is
- * followed by the next one of the history. A publication that is kept several times may be any of them, until what follows tells.
+ * followed by the next one of the history. With QoS 1, those of QoS 0 have an order of their own, as MQTT says: they may pass others that wait for
+ * acknowledgements. A publication that is kept several times may be any of them, until what follows tells.
  */
 function checkSegments(entries, { truth, publications, lost, reader, find }) {
   let begunAt = Infinity;
-  /** Where the reader may be. null: at the beginning of a subscription, or behind what Redis has lost. */
-  let places = null;
+  let granted = 0;
+  /** By order: where the reader may be. None: at the beginning of a subscription, or behind what Redis has lost. */
+  const orders = new Map();
   for (const entry of entries) {
-    if (['lost', 'gap', 'open', 'begun'].includes(entry.kind)) [begunAt, places] = [entry.kind === 'begun' ? entry.at : Infinity, null];
+    if (['lost', 'gap', 'open', 'begun'].includes(entry.kind)) { begunAt = entry.kind === 'begun' ? entry.at : Infinity; orders.clear(); }
+    if (entry.kind === 'begun') granted = grantedBy(entry);
     if (entry.kind !== 'text') continue;
     const { id } = labelOf(entry.bytes);
     const publication = publications.get(id);
@@ -175,17 +179,23 @@ function checkSegments(entries, { truth, publications, lost, reader, find }) {
     const positions = truth.positionsOf(id);
     if (!positions.length) {
       if (!lost) find('Phantom', `${id} is at no position`, entry.at);
-      [begunAt, places] = [Infinity, null];
+      begunAt = Infinity;
+      orders.clear();
       continue;
     }
-    const next = places?.length ? positions.filter((it) => places.some(({ epoch, seq }) => epoch === it.epoch && seq + 1 === it.seq)) : [];
+    const isOf = granted ? ({ qos }) => !qos === !publication.qos : () => true;
+    const order = granted ? !publication.qos : 'all';
+    const places = orders.get(order);
+    const next = places ? positions.filter((it) => places.some((place) => truth.isNext(place, it, isOf))) : [];
     if (places && !next.length) checkSkip(places, positions, lost, id, entry, find);
     if (!places && reader.kind === 'socket') checkFirst(positions, entry, find);
-    else if (!places && !entry.retain) checkStart(begunAt, positions, truth, entry, find);
+    else if (!places && !entry.retain) checkStart(begunAt, positions, truth, isOf, entry, find);
     // Where Redis has lost its data, another history follows.
-    places = next.length ? next : positions;
+    orders.set(order, next.length ? next : positions);
   }
 }
+
+const grantedBy = ({ granted = 0 }) => granted.qos ?? granted;
 
 /** It begins with the first publication of the history. */
 function checkFirst(positions, { at }, find) {
@@ -193,8 +203,8 @@ function checkFirst(positions, { at }, find) {
 }
 
 /** Nothing that was sent after the subscription was confirmed is missing before the first publication that was received. */
-function checkStart(begunAt, positions, truth, { at }, find) {
-  const missed = positions.map((it) => truth.firstSentAfter(begunAt, it)).reduce((one, other) => one && other);
+function checkStart(begunAt, positions, truth, isOf, { at }, find) {
+  const missed = positions.map((it) => truth.firstSentAfter(begunAt, it, isOf)).reduce((one, other) => one && other);
   if (missed) find('Loss', `begins with ${positions.join()}, after ${missed}, which was sent after the subscription was confirmed`, at);
 }
 

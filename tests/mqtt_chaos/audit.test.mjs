@@ -28,6 +28,10 @@ const begun = (at = 0, granted = 1, channel = CHANNEL) => ({ kind: 'begun', chan
 const got = (n, { qos = 1, ...more } = {}) => ({ kind: 'text', channel: CHANNEL, bytes: FOUR[n - 1].bytes, qos, at: 10 * n + 2, ...more });
 const lostConnection = { kind: 'lost', at: 25 };
 
+/** The four, and one of QoS 0 behind them. */
+const mixed = [...FOUR, publication(5, { qos: 0 })];
+const zero = { ...got(1, { qos: 0 }), bytes: mixed[4].bytes };
+
 const SUBSCRIBERS = [
   ['everything', [begun(), got(1), got(2), got(3), got(4)], []],
   ['what is published after the subscription', [begun(15), got(2), got(3)], []],
@@ -41,11 +45,14 @@ const SUBSCRIBERS = [
   ['another byte', [begun(), got(1), { ...got(2), bytes: Buffer.from('p.2 kept:1 texT') }, got(3)], ['WrongBytes']],
   ['what was not published', [begun(), { ...got(1), bytes: Buffer.from('x.1 kept:1 text') }], ['Phantom']],
   ['a higher quality than granted', [begun(0, 0), got(1)], ['WrongQos']],
+  ['a lower quality than granted', [begun(), got(1, { qos: 0 })], ['WrongQos']],
+  ['a publication of QoS 0 that passes others', [begun(), got(1), zero, got(2), got(3)], [], { publications: mixed, rows: rowsOf(mixed) }],
+  ['one is missing beside one of QoS 0', [begun(), got(1), zero, got(3)], ['Loss'], { publications: mixed, rows: rowsOf(mixed) }],
   ['another topic', [begun(), { ...got(1), channel: 'kept/2' }], ['WrongTopic']],
   ['a violation of the protocol', [begun(), got(1), { kind: 'breach', text: 'x' }], ['Breach']],
 ];
 
-for (const [name, journal, expected] of SUBSCRIBERS) test(`MQTT: ${name}`, () => assert.deepEqual(kinds(journal), expected));
+for (const [name, journal, expected, more] of SUBSCRIBERS) test(`MQTT: ${name}`, () => assert.deepEqual(kinds(journal, more), expected));
 
 const open = (from = 'first') => ({ kind: 'open', channel: CHANNEL, from, at: 0 });
 const placed = (n, position = `7-${n}`) => ({ ...got(n, { qos: undefined }), position });

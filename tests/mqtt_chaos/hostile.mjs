@@ -19,6 +19,7 @@ const ATTACKS = {
   silence: () => [connect({ keepalive: 1 })],
   unreleased: () => [connect(), 20, ...Array.from({ length: 400 }, (_, at) => publish(2, at + 1))],
   unread: () => [connect(), 20, mqtt.generate({ cmd: 'subscribe', messageId: 1, subscriptions: CHANNELS.map((topic) => ({ topic, qos: 1 })) }, V5)],
+  unacknowledged: () => [connect(), 20, mqtt.generate({ cmd: 'subscribe', messageId: 1, subscriptions: CHANNELS.map((topic) => ({ topic, qos: 1 })) }, V5)],
   twice: () => [connect(), 20, connect()],
   topics: () => [connect(), 20, publish(0, 0), Buffer.concat([Buffer.from([0x30, 5, 0, 2]), Buffer.from('+/', 'latin1'), Buffer.from([0])])],
   frames: () => [Buffer.from('STOMP\naccept-version:1.2\n'), 20, Buffer.from('host:x\n'.repeat(4000))],
@@ -74,6 +75,6 @@ export class Hostile {
 
   #ended() { this.hasEnded = true; this.note({ kind: 'ended' }); }
 
-  /** What the node must end: all but those that only wait or do not read. */
-  get mustEnd() { return this.isOpen && !['half', 'unread', 'garbage'].includes(this.how); }
+  /** What the node must end: all but those that only wait, do not read or do not acknowledge. */
+  get mustEnd() { return this.isOpen && !['half', 'unread', 'unacknowledged', 'garbage'].includes(this.how); }
 }

@@ -21,7 +21,7 @@ const READERS = ['json', 'json', 'json', 'sse', 'sse', 'socket', 'mqtt4ws', 'mqt
 /** Kinds that follow one channel on a connection. */
 const OF_ONE = ['sse', 'socket'];
 
-export const HOSTILE = ['half', 'garbage', 'giant', 'silence', 'unreleased', 'unread', 'twice', 'topics', 'frames'];
+export const HOSTILE = ['half', 'garbage', 'giant', 'silence', 'unreleased', 'unread', 'unacknowledged', 'twice', 'topics', 'frames'];
 
 const FAULTS = {
   killNode: (random) => ({ node: random.between(0, 1), milliseconds: random.between(100, 1200) }),

@@ -5,13 +5,15 @@ import { isKept } from './plan.mjs';
 
 const isText = (it) => it?.kind === 'text' && !it.isPlain;
 
+const isOfSameOrder = (it, other) => isText(it) && it.channel === other.channel && it.qos === other.qos;
+
 /** Indices of publications of a channel with history that were received between two others of one subscription. `isKnown(bytes)`: its position is. */
 function between(journal, isKnown) {
   const found = [];
   for (let at = 1; at < journal.length - 1; at += 1) {
     const { channel } = journal[at];
     if (!isText(journal[at]) || !isKept(channel)) continue;
-    const own = (it) => it.channel === channel || it.channel === undefined;
+    const own = (it) => it.channel === undefined || (it.kind === 'text' ? isOfSameOrder(it, journal[at]) : it.channel === channel);
     const before = journal.slice(0, at).findLast(own);
     const after = journal.slice(at + 1).find(own);
     const three = [before, journal[at], after];
@@ -21,7 +23,7 @@ function between(journal, isKnown) {
 }
 
 const changed = (bytes) => { const copy = Buffer.from(bytes); copy[copy.length - 1] ^= 1; return copy; };
-const following = (journal, at) => journal.findIndex((it, index) => index > at && it.channel === journal[at].channel);
+const following = (journal, at) => journal.findIndex((it, index) => index > at && isOfSameOrder(it, journal[at]));
 
 /** By name: the journal in which it is done. */
 const OF_READERS = {

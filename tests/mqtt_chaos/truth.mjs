@@ -38,12 +38,22 @@ export class Truth {
   /** All places of a publication. */
   positionsOf(id) { return this.#places.get(id) ?? []; }
 
-  /** A publication of the same history that is before `place` and was sent after `at` first. */
-  firstSentAfter(at, { epoch, seq }) {
+  /** Whether `place` follows `before` among the publications for which `isOf` is true; what is unknown may be any. */
+  isNext(before, { epoch, seq }, isOf) {
+    if (epoch !== before.epoch || seq <= before.seq) return false;
+    for (let between = before.seq + 1; between < seq; between += 1) {
+      const publication = this.publications.get(this.#ids.get(`${epoch}-${between}`));
+      if (publication && isOf(publication)) return false;
+    }
+    return true;
+  }
+
+  /** A publication of the same history, of those for which `isOf` is true, that is before `place` and was sent after `at` first. */
+  firstSentAfter(at, { epoch, seq }, isOf) {
     for (let before = seq - 1; before > 0; before -= 1) {
       const id = this.#ids.get(`${epoch}-${before}`);
       const publication = this.publications.get(id);
-      if (publication && publication.via !== 'will' && publication.attempts[0].at > at + 1) return id;
+      if (publication && publication.via !== 'will' && isOf(publication) && publication.attempts[0].at > at + 1) return id;
     }
     return undefined;
   }

@@ -17,9 +17,28 @@ export function optionsOf({ name, kind, calm }, random) {
     clean: true,
     keepalive: calm ? 60 : 2,
     connectTimeout: 4000,
-    reconnectPeriod: random.between(50, 400),
+    reconnectPeriod: random.between(300, 1000),
     reschedulePings: true,
   };
+}
+
+/** Milliseconds without a connection, an attempt or a packet after which the library has given up. */
+const GIVEN_UP_AFTER = 8000;
+
+/**
+ * Calls `revive` when the client has given up: mqtt 5.16 never connects again if its reconnect timer fires between a keep-alive timeout and the
+ * close of that connection. Returns a function that ends the watch.
+ */
+export function watch(client, revive) {
+  let last = performance.now();
+  const isAlive = () => { last = performance.now(); };
+  for (const event of ['reconnect', 'connect', 'close', 'packetreceive']) client.on(event, isAlive);
+  const timer = setInterval(() => {
+    if (performance.now() - last < GIVEN_UP_AFTER || !client.disconnecting) return;
+    clearInterval(timer);
+    revive();
+  }, 500);
+  return () => clearInterval(timer);
 }
 
 export const schemeOf = (kind) => (kind.endsWith('tcp') ? 'mqtt' : 'ws');
@@ -47,7 +66,7 @@ export class MqttPublisher {
   start() {
     const options = optionsOf(this, this.random);
     if (this.hasWill) {
-      this.will = this.source.next(this.random.pick(this.channels), { via: 'will', qos: 1 });
+      this.will ??= this.source.next(this.random.pick(this.channels), { via: 'will', qos: 1 });
       options.will = { topic: this.will.channel, payload: this.will.bytes, qos: 1, retain: false };
     }
     const client = mqtt.connect(this.url, options);
@@ -60,7 +79,24 @@ export class MqttPublisher {
       if (isViolation(packet)) this.note({ kind: 'breach', text: `DISCONNECT ${packet.reasonCode} ${packet.properties?.reasonString}` });
     });
     client.on('close', () => { if (this.isConnected) this.note({ kind: 'lost' }); this.isConnected = false; });
-    this.publishing = this.#publish();
+    this.unwatch = watch(client, () => this.#revive());
+    this.publishing ??= this.#publish();
+  }
+
+  /** What is not acknowledged is lost with the client: nothing was promised. */
+  #revive() {
+    this.note({ kind: 'revived', unknown: this.unsettled });
+    this.#drop();
+    this.#outstanding.clear();
+    this.#byMessageId.clear();
+    if (!this.isClosed) this.start();
+  }
+
+  #drop() {
+    this.unwatch?.();
+    for (const event of ['close', 'packetreceive', 'packetsend']) this.client.removeAllListeners(event);
+    this.isConnected = false;
+    this.client.end(true);
   }
 
   async #publish() {
@@ -107,8 +143,8 @@ export class MqttPublisher {
   stop() { this.#isOver = true; }
 
   close() {
+    this.isClosed = true;
     this.stop();
-    this.client.removeAllListeners('close');
-    this.client.end(true);
+    this.#drop();
   }
 }

@@ -1,7 +1,7 @@
 // npm's mqtt as a subscriber. MQTT has no positions: from SUBACK to the end of the connection it gets everything.
 
 import mqtt from 'mqtt';
-import { isViolation, optionsOf } from '../publishers/mqtt.mjs';
+import { isViolation, optionsOf, watch } from '../publishers/mqtt.mjs';
 
 /** Milliseconds until a subscription that was refused for now is tried again. */
 const RETRY = 200;
@@ -36,6 +36,7 @@ export class MqttReader {
       if (isViolation(packet)) this.note({ kind: 'breach', text: `DISCONNECT ${packet.reasonCode} ${packet.properties?.reasonString}` });
     });
     client.on('close', () => this.note({ kind: 'lost' }));
+    this.unwatch = watch(client, () => { this.note({ kind: 'revived' }); this.reload(); });
   }
 
   #subscribe(channels) {
@@ -60,6 +61,7 @@ export class MqttReader {
   reload() {
     if (this.#closed) return;
     const { client } = this;
+    this.unwatch();
     for (const event of ['close', 'packetreceive', 'packetsend', 'connect']) client.removeAllListeners(event);
     this.note({ kind: 'lost', why: 'reload' });
     client.end(this.random.chance(0.5));
@@ -70,6 +72,7 @@ export class MqttReader {
 
   close() {
     this.#closed = true;
+    this.unwatch();
     this.client.removeAllListeners('close');
     this.client.end(true);
   }
