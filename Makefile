@@ -90,6 +90,7 @@ bench: setup
 	cargo bench --bench gateway
 	cargo test --release --test behaviour -- --ignored --nocapture hundred_thousand
 	cargo test --release --lib -- --ignored --nocapture verifying_a_token
+	cargo test --release --lib -- --ignored --nocapture matching_a_publication
 
 # Whatever bytes come from clients and Redis: ten million runs a target, one target after another, about half an
 # hour. `FUZZ_SECONDS=60` bounds each target's time, `FUZZ_RUNS=number` its runs; `make check` runs a short form.

@@ -1,6 +1,6 @@
 //! A rule's pattern compared with a simple implementation of its definition.
 
-use tidegate::rules::Pattern;
+use tidegate::rules::{Pattern, SubscriptionPattern};
 
 /// The text up to the first line end is the pattern, the rest the name of a channel.
 pub fn check(bytes: &[u8]) {
@@ -15,6 +15,11 @@ pub fn check(bytes: &[u8]) {
     );
     assert!(parsed.lua().starts_with('^') && parsed.lua().ends_with('$'));
     assert!(parsed.lua_depth() as usize <= pattern.len());
+    if let Ok(subscription) = SubscriptionPattern::parse(pattern) {
+        let matches = matches_by_definition(pattern, name);
+        assert_eq!(subscription.matches(name), matches, "{pattern:?} and {name:?}");
+        assert!(!matches || name.is_empty() || subscription.may_overlap(&parsed, None));
+    }
 }
 
 /// Whether the pattern matches the name by its definition, computed prefix by prefix.

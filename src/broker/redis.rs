@@ -22,6 +22,7 @@ pub mod header;
 mod history;
 mod lanes;
 mod moving;
+mod pattern_channels;
 mod patterns;
 mod presence;
 mod publishing;

@@ -41,7 +41,7 @@ fn the_first_matching_rule_applies() {
 fn without_rules_nothing_is_kept_and_everything_delivered() {
     let rules = read("[]").unwrap();
     assert!(rules.current().is_empty() && Rules::default().current().is_empty());
-    let policy = Policy { history: None, ..Policy::default() };
+    let policy = Policy { history: None, patterns: true, ..Policy::default() };
     assert_eq!(rules.of("chat:1"), policy);
 }
 

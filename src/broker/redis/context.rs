@@ -11,7 +11,7 @@ use super::functions::library::Library;
 use super::lanes::lane::{Lane, LaneShared};
 use super::lanes::lane_map::LaneMap;
 use super::lanes::slot;
-use super::patterns::FollowedPatterns;
+use super::pattern_channels::FollowedPatterns;
 use super::presence::calls::PresenceCalls;
 use super::pubsub::PubSub;
 use super::rules::routing::Routing;
@@ -181,6 +181,13 @@ impl RedisContext {
         let is_kept = || self.rules.of(channel).history.is_some();
         !Channel::is_internal(channel)
             && (is_kept() || self.is_command && self.routing.appends(channel))
+    }
+
+    /// Whether a function must publish on the channel, because nodes with patterns get its publications by another channel.
+    pub fn relays_to_patterns(&self, channel: &str) -> bool {
+        self.pubsub.is_sharded()
+            && !Channel::is_internal(channel)
+            && self.rules.of(channel).patterns
     }
 
     /// Whether publications of the channel go through the function that appends. A command uses

@@ -1,80 +1,74 @@
 //! The channels of patterns in Redis: one `PSUBSCRIBE` for each rule whose patterns are wanted, however many clients and
 //! patterns there are. Redis tries each pattern at each `PUBLISH`, so there must be few.
+//!
+//! A cluster has no patterns for sharded pub/sub. There a function publishes on channels whose rule has `patterns`, and
+//! once more on the *shared channel* of the channel's slot, in the same step. A node with patterns subscribes to the shared
+//! channels of all slots.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::future::ready;
+use std::sync::PoisonError;
 
+use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
 
 use super::context::RedisContext;
-use super::subscribing::channels::escaped;
+use super::lanes::slot;
+use super::pattern_channels::{channel_of, escaped, shared};
+use super::pubsub::PubSub;
 use crate::broker::unavailable::Unavailable;
-use crate::publication::Channel;
 use crate::rules::Pattern;
-
-/// Before the glob in the name of an internal channel, which stands for the pattern among the wanted channels.
-const NAME: &str = "pattern ";
-
-/// The patterns that this node follows.
-#[derive(Default)]
-pub struct FollowedPatterns {
-    globs: Mutex<BTreeMap<String, Channel>>,
-}
-
-/// Whether the internal channel stands for a pattern.
-pub fn is_pattern(channel: &Channel) -> bool {
-    channel.as_str().starts_with(NAME)
-}
-
-/// The pattern in Redis' notation that the internal channel stands for. None: it is another channel.
-pub fn glob_of(context: &RedisContext, channel: &Channel) -> Option<String> {
-    let glob = channel.as_str().strip_prefix(NAME)?;
-    Some(format!("{}{glob}", escaped(&context.prefix)))
-}
-
-/// The internal channel that stands for a pattern in Redis' notation.
-pub fn channel_of_glob(context: &RedisContext, glob: &[u8]) -> Option<Channel> {
-    let glob = std::str::from_utf8(glob).ok()?.strip_prefix(&escaped(&context.prefix))?;
-    Some(Channel::internal(&format!("{NAME}{glob}")))
-}
 
 /// Follows the rules with these patterns, and no others. Resolves once Redis has confirmed them.
 pub fn follow(
     context: &RedisContext,
     wanted: &[Pattern],
 ) -> BoxFuture<'static, Result<(), Unavailable>> {
-    let wanted: BTreeMap<String, Channel> = wanted
-        .iter()
-        .map(|pattern| {
-            let glob = pattern.glob(escaped);
-            let channel = Channel::internal(&format!("{NAME}{glob}"));
-            (glob, channel)
-        })
-        .collect();
-    let mut followed = context.patterns.globs.lock().unwrap_or_else(PoisonError::into_inner);
-    for (_, channel) in followed.iter().filter(|(glob, _)| !wanted.contains_key(*glob)) {
-        context.map.unsubscribe(channel);
+    match context.pubsub {
+        PubSub::Plain => follow_globs(context, wanted),
+        PubSub::Sharded => follow_slots(context, !wanted.is_empty()),
     }
-    let receipts: Vec<_> = wanted.values().map(|channel| context.map.subscribe(channel)).collect();
-    *followed = wanted;
+}
+
+fn follow_globs(
+    context: &RedisContext,
+    wanted: &[Pattern],
+) -> BoxFuture<'static, Result<(), Unavailable>> {
+    let globs: BTreeSet<String> = wanted.iter().map(|pattern| pattern.glob(escaped)).collect();
+    let mut followed = context.patterns.globs.lock().unwrap_or_else(PoisonError::into_inner);
+    for glob in followed.difference(&globs) {
+        context.map.unsubscribe(&channel_of(glob));
+    }
+    let receipts: Vec<_> =
+        globs.iter().map(|glob| context.map.subscribe(&channel_of(glob))).collect();
+    *followed = globs;
     Box::pin(async { try_join_all(receipts).await.map(|_| ()) })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rules_pattern_becomes_one_of_redis_that_matches_at_least_its_channels() {
-        for (pattern, expected) in [
-            ("orders:**", "orders:*"),
-            ("orders:*:x", "orders:*:x"),
-            ("user:{user}:*", "user:*:*"),
-            ("a[b]?*", r"a\[b\]\?*"),
-            ("news", "news"),
-            ("{user}*", "*"),
-        ] {
-            assert_eq!(Pattern::parse(pattern).unwrap().glob(escaped), expected);
+/// Subscribes to the shared channels of all slots, or unsubscribes.
+fn follow_slots(
+    context: &RedisContext,
+    wanted: bool,
+) -> BoxFuture<'static, Result<(), Unavailable>> {
+    let mut confirmed = context.patterns.slots.lock().unwrap_or_else(PoisonError::into_inner);
+    let has_failed = confirmed.as_ref().is_some_and(|it| matches!(it.peek(), Some(Err(_))));
+    match &*confirmed {
+        None if !wanted => {}
+        Some(_) if !wanted => {
+            slot::shared_tags().iter().for_each(|tag| context.map.unsubscribe(&shared(tag)));
+            *confirmed = None;
+        }
+        Some(confirmed) if !has_failed => return Box::pin(confirmed.clone()),
+        _ => {
+            let receipts =
+                slot::shared_tags().iter().map(|tag| context.map.subscribe(&shared(tag)));
+            let receipts: Vec<_> = receipts.collect();
+            let all: BoxFuture<'static, _> =
+                Box::pin(async { try_join_all(receipts).await.map(|_| ()) });
+            let all = all.shared();
+            *confirmed = Some(all.clone());
+            return Box::pin(all);
         }
     }
+    Box::pin(ready(Ok(())))
 }

@@ -15,6 +15,12 @@ const LINEAR_MAX: usize = 16;
 /// The index of the node for the empty pattern.
 const ROOT: u32 = 0;
 
+/// No node.
+const NONE: u32 = u32::MAX;
+
+/// The most literal bytes of one node, so that they are beside the rest of it in memory.
+const LITERAL_MAX: usize = 14;
+
 /// Patterns, each with a value.
 pub struct PatternTrie<V> {
     nodes: Vec<TrieNode<V>>,
@@ -28,18 +34,45 @@ struct TrieNode<V> {
     edge: Edge,
     /// The children by literal bytes, sorted by their first bytes, which differ.
     literals: Vec<(u8, u32)>,
-    /// The children by wildcards.
-    wildcards: Vec<u32>,
+    /// The first child by a wildcard.
+    wildcard: u32,
+    /// The next child by a wildcard of the same parent.
+    sibling: u32,
     /// Some: a pattern ends here.
     value: Option<V>,
 }
 
 /// How a node is reached from its parent.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Edge {
-    Literal(Box<[u8]>),
+    Literal(ShortLiteral),
     One(ByteClass),
     Run(ByteClass),
+}
+
+/// 0 to [`LITERAL_MAX`] bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct ShortLiteral {
+    length: u8,
+    bytes: [u8; LITERAL_MAX],
+}
+
+impl ShortLiteral {
+    /// The first bytes of the literal.
+    fn new(literal: &[u8]) -> Self {
+        let length = literal.len().min(LITERAL_MAX);
+        let mut bytes = [0; LITERAL_MAX];
+        bytes[..length].copy_from_slice(&literal[..length]);
+        Self { length: length as u8, bytes }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.length)
+    }
 }
 
 impl Edge {
@@ -54,14 +87,15 @@ impl Edge {
 
 impl<V> Default for PatternTrie<V> {
     fn default() -> Self {
-        let root = TrieNode::new(ROOT, Edge::Literal(Box::default()));
+        let root = TrieNode::new(ROOT, Edge::Literal(ShortLiteral::default()));
         Self { nodes: vec![root], free: Vec::new(), patterns: 0 }
     }
 }
 
 impl<V> TrieNode<V> {
     fn new(parent: u32, edge: Edge) -> Self {
-        Self { parent, edge, literals: Vec::new(), wildcards: Vec::new(), value: None }
+        let (wildcard, sibling) = (NONE, NONE);
+        Self { parent, edge, literals: Vec::new(), wildcard, sibling, value: None }
     }
 
     fn literal(&self, first: u8) -> Result<usize, usize> {
@@ -69,7 +103,7 @@ impl<V> TrieNode<V> {
     }
 
     fn is_unused(&self) -> bool {
-        self.value.is_none() && self.literals.is_empty() && self.wildcards.is_empty()
+        self.value.is_none() && self.literals.is_empty() && self.wildcard == NONE
     }
 }
 
@@ -113,9 +147,8 @@ impl<V> PatternTrie<V> {
             let parent = self.nodes[at as usize].parent;
             let above = &mut self.nodes[parent as usize];
             above.literals.retain(|(_, child)| *child != at);
-            above.wildcards.retain(|child| *child != at);
             above.literals.shrink_to(above.literals.len() * 2);
-            self.nodes[at as usize].edge = Edge::Literal(Box::default());
+            self.unlink_wildcard(parent, at);
             self.free.push(at);
             at = parent;
         }
@@ -155,7 +188,7 @@ impl<V> PatternTrie<V> {
         let node = &self.nodes[at as usize];
         match &node.edge {
             Edge::Literal(literal) if matched < literal.len() => {
-                match literal[matched] == byte {
+                match literal.bytes[matched] == byte {
                     true if matched + 1 == literal.len() => self.enter(at, next),
                     true => next.list.push(Way { node: at, matched: matched + 1 }),
                     false => {}
@@ -169,9 +202,9 @@ impl<V> PatternTrie<V> {
             let child = node.literals[found].1;
             self.advance(Way { node: child, matched: 0 }, byte, next);
         }
-        for child in &node.wildcards {
-            if matches!(self.nodes[*child as usize].edge, Edge::One(class) if class.takes(byte)) {
-                self.enter(*child, next);
+        for child in self.wildcards(node) {
+            if matches!(self.nodes[child as usize].edge, Edge::One(class) if class.takes(byte)) {
+                self.enter(child, next);
             }
         }
     }
@@ -187,9 +220,9 @@ impl<V> PatternTrie<V> {
             Edge::Run(_) => 0,
         };
         ways.list.push(Way { node: at, matched });
-        for child in &node.wildcards {
-            if matches!(self.nodes[*child as usize].edge, Edge::Run(_)) {
-                self.enter(*child, ways);
+        for child in self.wildcards(node) {
+            if matches!(self.nodes[child as usize].edge, Edge::Run(_)) {
+                self.enter(child, ways);
             }
         }
     }
@@ -205,7 +238,7 @@ impl<V> PatternTrie<V> {
                     let Edge::Literal(literal) = &self.nodes[child as usize].edge else {
                         return None;
                     };
-                    let fits = literal_of(rest).starts_with(literal);
+                    let fits = literal_of(rest).starts_with(literal.as_slice());
                     (fits.then_some(child)?, &rest[literal.len()..])
                 }
                 wildcard => (self.wildcard(at, *wildcard)?, &rest[1..]),
@@ -214,8 +247,32 @@ impl<V> PatternTrie<V> {
         Some(at)
     }
 
+    /// The children by wildcards.
+    fn wildcards(&self, node: &TrieNode<V>) -> impl Iterator<Item = u32> {
+        let mut next = node.wildcard;
+        std::iter::from_fn(move || {
+            let found = (next != NONE).then_some(next)?;
+            next = self.nodes[found as usize].sibling;
+            Some(found)
+        })
+    }
+
+    /// Removes a child from the children by wildcards, if it is one.
+    fn unlink_wildcard(&mut self, parent: u32, child: u32) {
+        let after = self.nodes[child as usize].sibling;
+        if self.nodes[parent as usize].wildcard == child {
+            self.nodes[parent as usize].wildcard = after;
+            return;
+        }
+        let is_before = |it: &u32| self.nodes[*it as usize].sibling == child;
+        let before = self.wildcards(&self.nodes[parent as usize]).find(is_before);
+        if let Some(before) = before {
+            self.nodes[before as usize].sibling = after;
+        }
+    }
+
     fn wildcard(&self, at: u32, step: MatchStep) -> Option<u32> {
-        let mut children = self.nodes[at as usize].wildcards.iter().copied();
+        let mut children = self.wildcards(&self.nodes[at as usize]);
         children.find(|child| self.nodes[*child as usize].edge.is_wildcard(step))
     }
 
@@ -226,10 +283,11 @@ impl<V> PatternTrie<V> {
         let edge = match step {
             MatchStep::One(class) => Edge::One(class),
             MatchStep::Run(class) => Edge::Run(class),
-            MatchStep::Byte(byte) => Edge::Literal([byte].into()),
+            MatchStep::Byte(byte) => Edge::Literal(ShortLiteral::new(&[byte])),
         };
-        let child = self.add(TrieNode::new(at, edge));
-        self.nodes[at as usize].wildcards.push(child);
+        let sibling = self.nodes[at as usize].wildcard;
+        let child = self.add(TrieNode { sibling, ..TrieNode::new(at, edge) });
+        self.nodes[at as usize].wildcard = child;
         child
     }
 
@@ -238,19 +296,21 @@ impl<V> PatternTrie<V> {
         let place = match self.nodes[at as usize].literal(literal[0]) {
             Ok(found) => found,
             Err(place) => {
-                let child = self.add(TrieNode::new(at, Edge::Literal(literal.into())));
+                let own = ShortLiteral::new(literal);
+                let child = self.add(TrieNode::new(at, Edge::Literal(own)));
                 self.nodes[at as usize].literals.insert(place, (literal[0], child));
-                return (child, literal.len());
+                return (child, own.len());
             }
         };
         let child = self.nodes[at as usize].literals[place].1;
-        let Edge::Literal(own) = &self.nodes[child as usize].edge else { return (child, 1) };
-        let common = own.iter().zip(literal).take_while(|(a, b)| a == b).count();
+        let Edge::Literal(own) = self.nodes[child as usize].edge else { return (child, 1) };
+        let common = own.as_slice().iter().zip(literal).take_while(|(a, b)| a == b).count();
         if common == own.len() {
             return (child, common);
         }
-        let (before, after): (Box<[u8]>, Box<[u8]>) = (own[..common].into(), own[common..].into());
-        let first = after[0];
+        let (before, after) = own.as_slice().split_at(common);
+        let (first, before, after) =
+            (after[0], ShortLiteral::new(before), ShortLiteral::new(after));
         let middle = self.add(TrieNode::new(at, Edge::Literal(before)));
         self.nodes[middle as usize].literals.push((first, child));
         self.nodes[at as usize].literals[place].1 = middle;

@@ -113,9 +113,7 @@ pub fn decode(message: &Message) -> Decoded {
     let refuse = |what: String| DecodeError::Answer(bad_request(raw.id(), what));
     match raw.kind.as_deref().unwrap_or_default() {
         "subscribe" => subscribe(&raw).map_err(refuse),
-        "unsubscribe" if raw.pattern.is_some() => {
-            Ok(vec![Ok(pattern::unsubscribe(&raw).map_err(refuse)?)])
-        }
+        "unsubscribe" if raw.pattern.is_some() => pattern::unsubscribe(&raw).map_err(refuse),
         "unsubscribe" => {
             let channel = channel(&raw).map_err(refuse)?;
             Ok(vec![Ok(Command::Unsubscribe { id, channel })])
@@ -151,7 +149,7 @@ const TYPES: &str = "one of subscribe, unsubscribe, publish, presence, history, 
 
 fn subscribe(raw: &RawCommand<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
     if raw.pattern.is_some() {
-        return Ok(vec![Ok(pattern::subscribe(raw)?)]);
+        return pattern::subscribe(raw);
     }
     let echo = raw.echo.unwrap_or(true);
     let command =

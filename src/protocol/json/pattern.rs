@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::command::RawCommand;
-use crate::protocol::Command;
+use crate::protocol::{Command, ReplyError};
 use crate::rules::SubscriptionPattern;
 
+/// The commands of a message, or what is wrong with it.
+type Commands = Result<Vec<Result<Command, ReplyError>>, String>;
+
 /// The command that subscribes to `pattern`.
-pub fn subscribe(raw: &RawCommand<'_>) -> Result<Command, String> {
+pub fn subscribe(raw: &RawCommand<'_>) -> Commands {
     if raw.since.is_some() || raw.last.is_some() {
         return Err(
             "a pattern has no since and no last: resume its channels with `channels`, then \
@@ -18,12 +21,13 @@ pub fn subscribe(raw: &RawCommand<'_>) -> Result<Command, String> {
     let pattern = only(raw)?;
     let pattern = SubscriptionPattern::parse(pattern).map_err(|error| error.to_string())?;
     let echo = raw.echo.unwrap_or(true);
-    Ok(Command::SubscribePattern { id: raw.id(), pattern: Arc::new(pattern), echo })
+    Ok(vec![Ok(Command::SubscribePattern { id: raw.id(), pattern: Arc::new(pattern), echo })])
 }
 
 /// The command that unsubscribes from `pattern`.
-pub fn unsubscribe(raw: &RawCommand<'_>) -> Result<Command, String> {
-    Ok(Command::UnsubscribePattern { id: raw.id(), pattern: only(raw)?.to_owned() })
+pub fn unsubscribe(raw: &RawCommand<'_>) -> Commands {
+    let pattern = only(raw)?.to_owned();
+    Ok(vec![Ok(Command::UnsubscribePattern { id: raw.id(), pattern })])
 }
 
 /// The pattern, without a channel beside it.

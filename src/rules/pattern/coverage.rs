@@ -23,8 +23,8 @@ impl Pattern {
 /// Whether the steps match everything that `others` match. False also beyond [`STATES_MAX`].
 pub(super) fn covers(own: &[MatchStep], others: &[MatchStep]) -> bool {
     explore(own, others, |mine, theirs| match theirs {
-        Reached::End | Reached::Some if mine == Reached::None => Some(false),
-        Reached::End if mine != Reached::End => Some(false),
+        StepsReached::End | StepsReached::Some if mine == StepsReached::None => Some(false),
+        StepsReached::End if mine != StepsReached::End => Some(false),
         _ => None,
     })
     .unwrap_or(true)
@@ -33,7 +33,7 @@ pub(super) fn covers(own: &[MatchStep], others: &[MatchStep]) -> bool {
 /// Whether the steps match anything that `others` match too. True also beyond [`STATES_MAX`].
 pub(super) fn overlaps(own: &[MatchStep], others: &[MatchStep]) -> bool {
     !explore(own, others, |mine, theirs| match (mine, theirs) {
-        (Reached::End, Reached::End) => Some(false),
+        (StepsReached::End, StepsReached::End) => Some(false),
         _ => None,
     })
     .unwrap_or(true)
@@ -41,7 +41,7 @@ pub(super) fn overlaps(own: &[MatchStep], others: &[MatchStep]) -> bool {
 
 /// How far the steps of a pattern have matched.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reached {
+enum StepsReached {
     /// No text that goes on like this can match.
     None,
     Some,
@@ -54,7 +54,7 @@ enum Reached {
 fn explore(
     own: &[MatchStep],
     others: &[MatchStep],
-    decide: impl Fn(Reached, Reached) -> Option<bool>,
+    decide: impl Fn(StepsReached, StepsReached) -> Option<bool>,
 ) -> Option<bool> {
     let bytes = distinct_bytes(own, others);
     let start: BothReached = (begin(own), begin(others));
@@ -63,14 +63,14 @@ fn explore(
         for byte in &bytes {
             let (mut mine, mut theirs) = (mine.clone(), theirs.clone());
             let others_reached = reach(others, &mut theirs, *byte);
-            if others_reached == Reached::None {
+            if others_reached == StepsReached::None {
                 continue;
             }
             let own_reached = reach(own, &mut mine, *byte);
             if let Some(decided) = decide(own_reached, others_reached) {
                 return Some(decided);
             }
-            if own_reached != Reached::None && seen.insert((mine.clone(), theirs.clone())) {
+            if own_reached != StepsReached::None && seen.insert((mine.clone(), theirs.clone())) {
                 left.push((mine, theirs));
             }
         }
@@ -81,11 +81,11 @@ fn explore(
     None
 }
 
-fn reach(steps: &[MatchStep], reached: &mut [bool], byte: u8) -> Reached {
+fn reach(steps: &[MatchStep], reached: &mut [bool], byte: u8) -> StepsReached {
     match advance(steps, reached, byte) {
-        false => Reached::None,
-        true if reached[steps.len()] => Reached::End,
-        true => Reached::Some,
+        false => StepsReached::None,
+        true if reached[steps.len()] => StepsReached::End,
+        true => StepsReached::Some,
     }
 }
 

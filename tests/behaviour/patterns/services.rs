@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::client::{Client, publication};
+use testkit::cluster::Cluster;
 use testkit::eventually;
 use testkit::fleet::Fleet;
 use testkit::node::Node;
@@ -25,6 +26,27 @@ async fn a_pattern_gets_what_a_service_publishes_with_plain_publish_and_by_the_f
     let position: String = fleet.server().query(&publish).await;
     let event = client.event().await;
     assert_eq!((&event["data"], &event["position"]), (&json!(2), &json!(position)), "{event}");
+}
+
+#[tokio::test]
+async fn on_a_cluster_a_pattern_gets_what_nodes_and_functions_publish_but_no_plain_spublish() {
+    let cluster = Cluster::without_replicas().await;
+    let node = Node::start_at(&cluster.url(), &[RULES]).await;
+    node.wait_until_ready().await;
+    let mut client = subscribed(&node, "orders:**").await;
+    let mut publisher = Client::json(&node).await;
+    for number in 0..20 {
+        let channel = format!("orders:eu:{number}");
+        cluster.publish(&channel, "0").await;
+        let master = &cluster.servers[cluster.master_of(&channel).await];
+        let key = format!("tidegate:{channel}");
+        let position: Option<String> =
+            master.query(&["FCALL", "tidegate_publish", "1", &key, "1"]).await;
+        assert_eq!(position, None, "the channel keeps no history");
+        assert_eq!(client.event().await, publication(&channel, 1));
+        publisher.publish(&channel, json!(2)).await;
+        assert_eq!(client.event().await, publication(&channel, 2));
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::broker::redis::secret::Secret;
 
 /// Increases with every change of the code. A library of a later version stays installed: it has
 /// everything that an earlier one has.
-pub const VERSION: u32 = 11;
+pub const VERSION: u32 = 12;
 
 pub const NAME: &str = "tidegate";
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::rule_starts::{RuleStarts, kept_since};
+use crate::broker::redis::pubsub::PubSub;
 use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::rule_list::RuleList;
 use crate::rules::RuleTable;
@@ -37,6 +38,10 @@ pub struct LibraryFleet {
     /// Whether each rule's channels may be durable streams. Empty if those of no rule may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<bool>,
+    /// Whether clients may subscribe to patterns of each rule's channels. Empty if they may for no rule, and where Redis
+    /// has patterns itself: without a cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patterns: Vec<bool>,
     /// When the node that installed the rules started, in milliseconds. If two nodes have different
     /// rules, as during a rollout, the rules of the node that started last apply.
     pub since: u64,
@@ -58,7 +63,7 @@ pub struct LibraryFleet {
 impl LibraryFleet {
     pub fn has_same_rules(&self, other: &Self) -> bool {
         let of = |it: &Self| {
-            let runs = (it.leases.clone(), it.streams.clone());
+            let runs = (it.leases.clone(), it.streams.clone(), it.patterns.clone());
             (it.publish.clone(), it.window, it.rules.clone(), it.database, runs)
         };
         of(self) == of(other)
@@ -86,8 +91,12 @@ impl LibraryFleet {
 
     /// Distinguishes rules: equal rules have equal hashes on every host and in every version.
     pub fn hash(&self) -> u64 {
-        let Self { publish, window, rules, database, leases, streams, .. } = self;
+        let Self { publish, window, rules, database, leases, streams, patterns, .. } = self;
         let text = match (leases.is_empty(), streams.is_empty()) {
+            _ if !patterns.is_empty() => serde_json::to_vec(&(
+                (publish, window, rules, database),
+                (leases, streams, patterns),
+            )),
             (true, true) => serde_json::to_vec(&(publish, window, rules, database)),
             (_, true) => serde_json::to_vec(&(publish, window, rules, database, leases)),
             _ => serde_json::to_vec(&(publish, window, rules, database, leases, streams)),
@@ -112,6 +121,7 @@ impl LibraryFleet {
                 kept_since: theirs.kept_since.clone(),
                 leases: theirs.leases.clone(),
                 streams: theirs.streams.clone(),
+                patterns: theirs.patterns.clone(),
             },
         };
         let from = now.saturating_add(SETTLE_MILLIS);
@@ -192,6 +202,13 @@ pub fn lua_leases(rules: &RuleTable) -> Vec<u64> {
 pub fn lua_streams(rules: &RuleTable) -> Vec<bool> {
     let streams: Vec<bool> = rules.iter().map(|rule| rule.policy.streams).collect();
     if streams.contains(&true) { streams } else { Vec::new() }
+}
+
+/// Whether the rules have patterns, in the form of [`LibraryFleet::patterns`]. `publish`: the command that publishes.
+pub fn lua_patterns(rules: &RuleTable, publish: &str) -> Vec<bool> {
+    let patterns: Vec<bool> = rules.iter().map(|rule| rule.policy.patterns).collect();
+    let is_needed = publish == PubSub::Sharded.publish() && patterns.contains(&true);
+    if is_needed { patterns } else { Vec::new() }
 }
 
 pub fn millis(duration: Duration) -> u64 {

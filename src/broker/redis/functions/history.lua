@@ -100,6 +100,16 @@ local function kept_by(of, name)
   end
 end
 
+-- Whether clients may subscribe to patterns of the channel. `of`: as above.
+local function has_patterns(of, name)
+  for i, rule in ipairs(of and of.patterns and of.rules or {}) do
+    if string.match(name, rule[1]) then
+      return of.patterns[i]
+    end
+  end
+  return false
+end
+
 local function channel_of(key)
   local channel = channels[key]
   if channel and not (channel.holds_until and now_ms() >= channel.holds_until) then
@@ -131,7 +141,20 @@ local function channel_of(key)
     channel.lease, channel.lease_key = lease, prefix .. 'lease {' .. tag .. '} ' .. name
     channel.stream_key = streams and prefix .. 'stream {' .. tag .. '} ' .. name or nil
   end
+  -- Also while the rules before or after still apply elsewhere.
+  if has_patterns(fleet, name) or has_patterns(fleet.before, name) then
+    channel.name, channel.pattern_channel = name, prefix .. 'patterns {' .. shared_tag(tag) .. '}'
+  end
   return remember(key, channel)
+end
+
+-- Publishes on the channel. A cluster has no patterns for sharded pub/sub, so nodes with patterns subscribe to one more
+-- channel in each slot, which carries the channel's name too.
+local function relay(key, channel, message)
+  redis.call(channel.publish, key, message)
+  if channel.pattern_channel then
+    redis.call(channel.publish, channel.pattern_channel, channel.name .. '\n' .. message)
+  end
 end
 
 local function unknown(key)
@@ -248,7 +271,7 @@ local function store(key, channel, payload, header, id_key, now)
     redis.call('SET', id_key, position, 'PX', channel.window)
   end
   -- One expression, because every intermediate text costs as much as a command.
-  redis.call(channel.publish, key,
+  relay(key, channel,
     '\30' .. string.sub(header, 1, -2) .. ',"pos":"' .. position .. '"' .. LINE_END .. payload)
   return position
 end
@@ -256,7 +279,7 @@ end
 -- The same where the channel keeps history and its run has not ended. id: '' or the idempotency key.
 local function append(key, channel, payload, header, id, now)
   if not channel.size then
-    redis.call(channel.publish, key, '\30' .. string.sub(header, 1, -2) .. LINE_END .. payload)
+    relay(key, channel, '\30' .. string.sub(header, 1, -2) .. LINE_END .. payload)
     return false
   end
   local id_key = id ~= '' and channel.ids .. publisher_of(header) .. id or nil
@@ -351,7 +374,7 @@ local function publish(keys, args)
   end
   -- A payload without a header must not be read as one.
   if header == '' and not channel.size and string.byte(payload) ~= 30 then
-    redis.call(channel.publish, key, payload)
+    relay(key, channel, payload)
     return false
   end
   local now = now_ms()

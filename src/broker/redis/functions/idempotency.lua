@@ -50,6 +50,37 @@ local function tag_in_slot_of(key)
   end
 end
 
+-- The first bytes of shared tags, in the order in which they are tried.
+local SHARED_FIRST = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+
+local function is_in_tag(byte)
+  return byte >= 33 and byte <= 126 and byte ~= 123 and byte ~= 125
+end
+
+-- The tag of three characters that all channels of a slot share, as nodes compute it (slot.rs). Two bytes follow from a CRC
+-- and the byte before them; the first combination that is printable counts.
+local function shared_tag(tag)
+  if not crcs then
+    build_crcs()
+  end
+  local slot = bit.band(crc16(tag), 0x3FFF)
+  for at = 1, #SHARED_FIRST do
+    local first = string.byte(SHARED_FIRST, at)
+    local before = crcs[first]
+    for slots = 0, 3 do
+      local wanted = slot + slots * 0x4000
+      local last = bytes_by_low[bit.band(wanted, 0xFF)]
+      local low = bit.bxor(bit.rshift(wanted, 8), bit.rshift(crcs[last], 8))
+      local middle = bytes_by_low[low]
+      local high = bit.bxor(bit.band(before, 0xFF), bit.rshift(crcs[middle], 8))
+      local second, third = bit.bxor(middle, bit.rshift(before, 8)), bit.bxor(last, high)
+      if is_in_tag(second) and is_in_tag(third) then
+        return string.char(first, second, third)
+      end
+    end
+  end
+end
+
 -- A hash tag in the key's slot: the one that it has, or all of it. A key with an unbalanced closing
 -- brace is not its own tag, which matters only on a cluster.
 local function tag_of(key, is_cluster)

@@ -11,7 +11,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
 
 use super::code::{self, NAME, VERSION, library_code, parse, to_load_signing};
-use super::fleet::{LibraryFleet, lua_leases, lua_rules, lua_streams, millis};
+use super::fleet::{LibraryFleet, lua_leases, lua_patterns, lua_rules, lua_streams, millis};
 use crate::broker::config::Config;
 use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::rule_list::RuleList;
@@ -58,6 +58,7 @@ impl Library {
             rules: lua_rules(&config.rules.current()),
             leases: lua_leases(&config.rules.current()),
             streams: lua_streams(&config.rules.current()),
+            patterns: lua_patterns(&config.rules.current(), publish),
             since: now(),
             database,
             installed_by: format!("{node} on {}", host()),
@@ -73,6 +74,7 @@ impl Library {
             rules: lua_rules(&rules.current()),
             leases: lua_leases(&rules.current()),
             streams: lua_streams(&rules.current()),
+            patterns: lua_patterns(&rules.current(), &self.fleet.publish),
             ..self.fleet.clone()
         };
         // Equal rules get no newer time when they are read again, so those of a later node still

@@ -15,6 +15,9 @@ pub struct RuleStarts {
     /// Whether each rule's channels may be streams; empty if those of no rule may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<bool>,
+    /// Whether clients may subscribe to patterns of each rule's channels; as [`LibraryFleet::patterns`](super::fleet::LibraryFleet).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patterns: Vec<bool>,
 }
 
 impl RuleStarts {

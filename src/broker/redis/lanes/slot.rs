@@ -1,6 +1,8 @@
 //! The slot of a name among a cluster's 16,384, as in the cluster specification: CRC16 of the name,
 //! or of its hash tag where it has one.
 
+use std::sync::OnceLock;
+
 /// The number of slots of a cluster.
 pub const SLOTS: usize = 16384;
 
@@ -11,6 +13,34 @@ pub type Slot = u16;
 pub fn of(name: &[u8]) -> Slot {
     crc16(tag(name)) % SLOTS as Slot
 }
+
+/// A tag of three printable characters for each slot, as `idempotency.lua` computes it: with the first of
+/// [`TAG_FIRST`] for which two more characters give the slot, and the smallest CRC.
+pub fn shared_tags() -> &'static [String] {
+    static TAGS: OnceLock<Vec<String>> = OnceLock::new();
+    TAGS.get_or_init(|| {
+        let mut tags: Vec<(usize, String)> = vec![(usize::MAX, String::new()); SLOTS];
+        let is_printable = |byte: &u8| !matches!(byte, b'{' | b'}');
+        let printable = || (b'!'..=b'~').filter(is_printable);
+        for (at, first) in TAG_FIRST.iter().enumerate() {
+            for (second, third) in
+                printable().flat_map(|it| printable().map(move |last| (it, last)))
+            {
+                let crc = usize::from(crc16(&[*first, second, third]));
+                // In the order in which they are tried.
+                let order = at * 4 + crc / SLOTS;
+                let found = &mut tags[crc % SLOTS];
+                if order < found.0 {
+                    let tag = [*first, second, third].map(char::from);
+                    *found = (order, tag.iter().collect());
+                }
+            }
+        }
+        tags.into_iter().map(|(_, tag)| tag).collect()
+    })
+}
+
+const TAG_FIRST: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The text between the first `{` and the next `}`, if it is not empty; otherwise the whole name.
 fn tag(name: &[u8]) -> &[u8] {
@@ -49,6 +79,18 @@ const fn table() -> [u16; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_slot_has_a_shared_tag_of_three_characters() {
+        let tags = shared_tags();
+        assert_eq!(tags.len(), SLOTS);
+        for (slot, tag) in tags.iter().enumerate() {
+            assert_eq!(
+                (tag.len(), usize::from(of(format!("t:patterns {{{tag}}}").as_bytes()))),
+                (3, slot)
+            );
+        }
+    }
 
     #[test]
     fn slots_match_those_of_redis() {

@@ -29,7 +29,7 @@ pub fn add(
             .arg(header::object(publication, context.node));
         return;
     }
-    if context.appends(channel.as_str()) {
+    if context.appends(channel.as_str()) || context.relays_to_patterns(channel.as_str()) {
         let id = publication.id.as_deref().unwrap_or_default();
         let millis = publication.sent_at.map(|micros| (micros / 1000).to_string());
         pipeline

@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::broker::redis::context::RedisContext;
+use crate::broker::redis::pattern_channels::escaped;
 use crate::broker::redis::queries::NO_REPLY;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::Channel;
@@ -25,27 +26,4 @@ pub async fn channels(context: &RedisContext, prefix: &str) -> Result<Vec<Channe
         channels.extend(of_clients);
     }
     Ok(channels)
-}
-
-/// The text as a pattern that matches only itself.
-pub fn escaped(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '*' | '?' | '[' | ']' | '^' | '-' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pattern_of_a_prefix_matches_only_names_that_begin_with_it() {
-        assert_eq!(escaped(r"a*[b]?\c:"), r"a\*\[b\]\?\\c:");
-        assert_eq!(escaped("presence-"), r"presence\-");
-    }
 }

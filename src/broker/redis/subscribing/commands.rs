@@ -10,7 +10,7 @@ use crate::broker::redis::connection::feed::CommandWriter;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::lanes::slot::Slot;
-use crate::broker::redis::patterns::{self, is_pattern};
+use crate::broker::redis::pattern_channels::{self, is_pattern};
 use crate::publication::Channel;
 
 /// Maximum number of `UNSUBSCRIBE` commands in one tick, because subscribing is more urgent.
@@ -111,7 +111,7 @@ impl Commands<'_> {
         let mut globs = Vec::new();
         let mut by_slot: BTreeMap<Slot, Vec<String>> = BTreeMap::new();
         for channel in channels {
-            if let Some(glob) = patterns::glob_of(self.context, channel) {
+            if let Some(glob) = pattern_channels::glob_of(&self.context.prefix, channel) {
                 globs.push(glob);
                 continue;
             }

@@ -41,6 +41,8 @@ pub struct ConnectionState {
     pub routes: PatternRoutes,
     /// The last message confirmed a pattern, and the patterns were told of an interruption.
     pub globs_told: bool,
+    /// How many shared channels were confirmed after an interruption since the last tick.
+    pub shared_interrupted: u32,
 }
 
 /// A channel that stays subscribed while its slot belongs to the lane, with or without subscribers.
@@ -81,6 +83,7 @@ impl ConnectionState {
             last_probe: watch::Sender::new(0),
             pinned,
             routes: PatternRoutes::default(),
+            shared_interrupted: 0,
             globs_told: false,
         }
     }

@@ -11,7 +11,7 @@ use crate::broker::redis::connection::resp::RespMessage;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::header;
 use crate::broker::redis::lanes::lane::Lane;
-use crate::broker::redis::patterns;
+use crate::broker::redis::pattern_channels;
 use crate::broker::redis::presence::calls as presence;
 use crate::broker::redis::revocation::calls as revocation;
 use crate::broker::redis::rules::rule_changes::PendingRules;
@@ -79,6 +79,9 @@ impl Dispatcher<'_> {
             }
             return;
         }
+        if pattern_channels::is_shared(channel) {
+            return self.message_of_shared(payload, more, state);
+        }
         let publication = self.publication(payload);
         if announcement::is_channel(channel) {
             self.announced(&publication);
@@ -98,12 +101,21 @@ impl Dispatcher<'_> {
     /// Redis has confirmed a pattern. Those of one command are confirmed together, and the first one tells all.
     fn glob_confirmed(self, glob: &[u8], state: &mut ConnectionState) {
         state.routes.glob_subscribed(glob);
-        let wanted = patterns::channel_of_glob(self.context, glob);
+        let wanted = pattern_channels::channel_of_glob(&self.context.prefix, glob);
         if let Some(channel) = wanted
             && self.lane.subscriptions.confirm(&channel) == Some(true)
             && !std::mem::replace(&mut state.globs_told, true)
         {
             self.context.deliver(BrokerEvent::PatternsInterrupted { reason: RECONNECTED });
+        }
+    }
+
+    /// A publication that a function has relayed for patterns.
+    fn message_of_shared(self, payload: &[u8], more: bool, state: &ConnectionState) {
+        let Some((channel, payload)) = pattern_channels::read_shared(payload) else { return };
+        if !state.routes.is_by_name(channel.as_str()) {
+            let (publication, channel) = (self.publication(payload), channel.as_str());
+            self.context.deliver(BrokerEvent::Publication { channel, publication, more });
         }
     }
 
@@ -145,6 +157,9 @@ impl Dispatcher<'_> {
         if let Some(channel) = channel
             && let Some(interrupted) = self.lane.subscriptions.confirm(&channel)
         {
+            if pattern_channels::is_pattern(&channel) {
+                return self.shared_confirmed(interrupted, state);
+            }
             let map = &self.context.map;
             // While the slot is being imported, the new master may have appended to the history
             // before.
@@ -154,6 +169,22 @@ impl Dispatcher<'_> {
                 let interrupted = (interrupted || behind).then_some(RECONNECTED);
                 self.context.deliver(BrokerEvent::Subscribed { channel: &channel, interrupted });
             }
+        }
+    }
+
+    /// Redis has confirmed the shared channel of a slot. Sixteen thousand of them may be confirmed after an interruption: the
+    /// first one tells the patterns, and the tick tells them once more if others followed.
+    fn shared_confirmed(self, interrupted: bool, state: &mut ConnectionState) {
+        state.shared_interrupted += u32::from(interrupted);
+        if interrupted && state.shared_interrupted == 1 {
+            self.context.deliver(BrokerEvent::PatternsInterrupted { reason: RECONNECTED });
+        }
+    }
+
+    /// Tells the patterns of interruptions since they were last told.
+    pub fn tell_patterns(self, state: &mut ConnectionState) {
+        if std::mem::take(&mut state.shared_interrupted) > 1 {
+            self.context.deliver(BrokerEvent::PatternsInterrupted { reason: RECONNECTED });
         }
     }
 

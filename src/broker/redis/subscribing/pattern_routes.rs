@@ -29,7 +29,9 @@ impl PatternRoutes {
 
     /// Redis has confirmed a channel.
     pub fn subscribed(&mut self, channel: &Channel) {
-        if let Some(channels) = &mut self.channels {
+        if let Some(channels) = &mut self.channels
+            && !Channel::is_internal(channel.as_str())
+        {
             channels.insert(channel.clone());
         }
     }
@@ -51,9 +53,13 @@ impl PatternRoutes {
 
     /// Whether a message by this pattern is the one to deliver. `name`: the channel's name in Redis.
     pub fn delivers(&self, glob: &[u8], name: &[u8], channel: &str) -> bool {
-        let is_by_name = self.channels.as_ref().is_some_and(|all| all.contains(channel));
         let mut first = self.globs.iter().filter(|(_, it)| it.matches(name));
-        !is_by_name && first.next().is_some_and(|(first, _)| **first == *glob)
+        !self.is_by_name(channel) && first.next().is_some_and(|(first, _)| **first == *glob)
+    }
+
+    /// Whether the channel's publications are delivered by its own subscription.
+    pub fn is_by_name(&self, channel: &str) -> bool {
+        self.channels.as_ref().is_some_and(|all| all.contains(channel))
     }
 }
 

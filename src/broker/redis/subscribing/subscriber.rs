@@ -173,6 +173,7 @@ impl RedisSubscriber<'_> {
         {
             state.ping(writer, number);
         }
+        self.dispatcher().tell_patterns(state);
         commands.renew_pinned(writer, state);
     }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use self::entry::{SubscribeState, WantedChannel};
 use super::subscription_counts::SubscriptionCounts;
 use crate::broker::receipt::Receipt;
-use crate::broker::redis::patterns::is_pattern;
+use crate::broker::redis::pattern_channels::is_pattern;
 use crate::broker::redis::pubsub::CHANNELS_PER_COMMAND_MAX;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::Channel;
