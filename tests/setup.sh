@@ -86,7 +86,7 @@ if ! newer_than_all "$venv/envoy" tests/stack/envoy.txt; then
 fi
 
 # Node searches packages in the directory of the script that imports them.
-for folder in examples tests/ai tests/clients tests/browser tests/manifests tests/mqtt tests/pusher tests/stomp tests/streams tests/runs_chaos tests/mqtt_chaos tests/snippets/services web/client; do
+for folder in examples tests/ai tests/clients tests/browser tests/manifests tests/mercure tests/mqtt tests/pusher tests/stomp tests/streams tests/runs_chaos tests/mqtt_chaos tests/snippets/services web/client; do
   if ! newer_than_all "$folder/node_modules/.package-lock.json" "$folder/package-lock.json"; then
     echo "installing npm packages into $folder"
     (cd "$folder" && npm ci --loglevel=error --no-audit --no-fund)

@@ -41,8 +41,8 @@ fn check_update(update: &Update) {
 /// Asserts that a subscriber of the first topic gets the publication as one event, and one of all of them gets it once.
 fn check_publication(publication: &Publication, topics: &[&str]) {
     let channels: Vec<_> = topics.iter().filter_map(|topic| Channel::new(topic).ok()).collect();
-    let reader = PrivateReader::new(|_| true);
-    let followed = FollowedTopics::new(channels.clone(), None, |_| false, reader);
+    let reader = PrivateReader::new(|_| true, |_| false);
+    let followed = FollowedTopics::new(channels.clone(), Vec::new(), None, |_| false, reader);
     let mut stamp = followed.stamp();
     let frames = channels.iter().map(|it| Format::Mercure.publication(it.as_str(), publication));
     let events: Vec<_> = frames.filter_map(&mut stamp).collect();
@@ -73,8 +73,8 @@ fn check_last_id(text: &str) {
     for names in [&["a"][..], &["a", "https://b.test/1"]] {
         let channels: Vec<_> = names.iter().filter_map(|name| Channel::new(name).ok()).collect();
         let last_id = LastId::read(&channels, text);
-        let reader = PrivateReader::new(|_| false);
-        let followed = FollowedTopics::new(channels, Some(&last_id), |_| true, reader);
+        let reader = PrivateReader::new(|_| false, |_| false);
+        let followed = FollowedTopics::new(channels, Vec::new(), Some(&last_id), |_| true, reader);
         assert_eq!(followed.since().len(), names.len());
     }
 }

@@ -219,7 +219,10 @@ pub fn check_pattern(
         (Access::Anyone, _) => (true, true),
         (Access::User, identity) => (identity.is_some(), true),
         (Access::Token, Some(identity)) => {
-            let is_listed = identity.subscribe.iter().any(overlaps)
+            // Which channels a selector of topics matches is decided for each channel.
+            let has_topics = identity.topics.as_ref().is_some_and(|it| it.lists_subscriptions());
+            let is_listed = has_topics
+                || identity.subscribe.iter().any(overlaps)
                 || identity.channels.iter().any(|channel| pattern.matches(channel.as_str()));
             let is_inside = |it: &Pattern| pattern.is_inside_for(it, user);
             (is_listed, identity.subscribe.iter().any(is_inside))

@@ -6,9 +6,13 @@ use super::Session;
 use super::state::{close_of, code_of};
 use crate::auth::access::PatternShown;
 use crate::broker::Unavailable;
+use crate::close::Close;
 use crate::hub::{Hub, PatternInterest, PatternSession, PatternSubscription};
-use crate::protocol::{Code, Id, Reply, ReplyError, Speak};
+use crate::protocol::{Code, Id, Push, Reply, ReplyError, Speak};
 use crate::rules::SubscriptionPattern;
+
+/// The `gap` reason for a client that resumes: what was published to a pattern meanwhile is not read again.
+const NOT_RECOVERED: &str = "not_recovered";
 
 /// The patterns of a session that has any.
 pub struct SessionPatterns {
@@ -60,6 +64,49 @@ impl Session {
             }
             Err(too_many) => self.refuse_pattern(id, Code::LimitReached, too_many.to_string()),
         }
+    }
+
+    /// Subscribes to patterns before the client gets anything. `is_resumed`: the client may have missed publications of
+    /// them, and is told so. If the broker does not confirm one, the session is closed.
+    pub async fn follow_patterns(
+        &mut self,
+        patterns: Vec<SubscriptionPattern>,
+        is_resumed: bool,
+    ) -> Result<(), ReplyError> {
+        for pattern in patterns.into_iter().map(Arc::new) {
+            let refused = |code, message| ReplyError {
+                id: None,
+                channel: Some(pattern.as_str().to_owned()),
+                code,
+                message,
+            };
+            let checked = self.state.check_pattern(&pattern);
+            checked.map_err(|denied| refused(code_of(denied), denied.to_string()))?;
+            let (own, max) = (self.patterns.as_ref(), self.context.config.patterns_max);
+            if own.is_some_and(|own| own.list.len() >= max) {
+                let message = format!("at most {max} patterns per connection");
+                return Err(refused(Code::LimitReached, message));
+            }
+            let sources = self.context.hub.rules().get().pattern_sources(&pattern);
+            let interest = self.context.hub.pattern_interest(pattern.clone(), sources);
+            let mut interest =
+                interest.map_err(|many| refused(Code::LimitReached, many.to_string()))?;
+            if (&mut interest).await.is_err() {
+                self.outbound.close(Close::Unavailable);
+                return Ok(());
+            }
+            let gap = Push::PatternGap { pattern: pattern.as_str(), reason: NOT_RECOVERED };
+            let gap = self.format().push(&gap).filter(|_| is_resumed);
+            let (session, subscriber) = (self.begin_patterns(), self.subscriber(true));
+            let outbound = self.outbound.clone();
+            let subscription = interest.subscribe(subscriber, session, || {
+                gap.into_iter().for_each(|gap| outbound.push_own_or_close(gap));
+            });
+            if let Some(own) = &mut self.patterns {
+                own.list.push(subscription);
+            }
+        }
+        Ok(())
     }
 
     /// The broker has confirmed the pattern, or could not.
@@ -140,7 +187,7 @@ impl Session {
 
     fn refuse_pattern(&self, id: Option<Id>, code: Code, message: String) {
         let error = ReplyError { id, channel: None, code, message };
-        let close = crate::close::Close::Forbidden;
+        let close = Close::Forbidden;
         self.reply_or_close(self.state.protocol().refuse(error, close));
     }
 }

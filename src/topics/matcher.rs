@@ -10,10 +10,10 @@ pub struct TooManySteps;
 
 /// A pattern of whole texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Matcher(Box<[Step]>);
+pub struct Matcher(Box<[MatcherStep]>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum MatcherStep {
     /// One byte of the class.
     One(Class),
     /// Continues here and also at another step.
@@ -63,7 +63,7 @@ impl Matcher {
             }
             for at in states.list.drain(..) {
                 states.known[at] = false;
-                if let Some(Step::One(class)) = self.0.get(at)
+                if let Some(MatcherStep::One(class)) = self.0.get(at)
                     && class.has(byte)
                 {
                     next.add(&self.0, at + 1);
@@ -87,7 +87,7 @@ impl States {
     }
 
     /// Adds a step, and those to which it leads without a byte.
-    fn add(&mut self, steps: &[Step], at: usize) {
+    fn add(&mut self, steps: &[MatcherStep], at: usize) {
         let mut open = vec![at];
         while let Some(at) = open.pop() {
             if std::mem::replace(&mut self.known[at], true) {
@@ -95,9 +95,9 @@ impl States {
             }
             self.list.push(at);
             match steps.get(at) {
-                Some(Step::Fork(other)) => open.extend([at + 1, *other]),
-                Some(Step::Jump(other)) => open.push(*other),
-                Some(Step::One(_)) | None => {}
+                Some(MatcherStep::Fork(other)) => open.extend([at + 1, *other]),
+                Some(MatcherStep::Jump(other)) => open.push(*other),
+                Some(MatcherStep::One(_)) | None => {}
             }
         }
     }
@@ -105,7 +105,7 @@ impl States {
 
 /// A pattern under construction.
 #[derive(Default)]
-pub struct MatcherSteps(Vec<Step>);
+pub struct MatcherSteps(Vec<MatcherStep>);
 
 /// A step whose target is not yet known.
 #[must_use]
@@ -117,7 +117,7 @@ impl MatcherSteps {
     }
 
     pub fn one(&mut self, class: Class) {
-        self.0.push(Step::One(class));
+        self.0.push(MatcherStep::One(class));
     }
 
     /// Any number of bytes of the class, none included.
@@ -136,32 +136,32 @@ impl MatcherSteps {
 
     /// What follows may be left out up to where this is closed.
     pub fn fork(&mut self) -> Open {
-        self.0.push(Step::Fork(0));
+        self.0.push(MatcherStep::Fork(0));
         Open(self.0.len() - 1)
     }
 
     /// Continues where this is closed.
     pub fn jump(&mut self) -> Open {
-        self.0.push(Step::Jump(0));
+        self.0.push(MatcherStep::Jump(0));
         Open(self.0.len() - 1)
     }
 
     /// Continues at an earlier step.
     pub fn repeat(&mut self, at: usize) {
-        self.0.push(Step::Jump(at));
+        self.0.push(MatcherStep::Jump(at));
     }
 
     pub fn close(&mut self, Open(at): Open) {
         let here = self.here();
         match &mut self.0[at] {
-            Step::Fork(other) | Step::Jump(other) => *other = here,
-            Step::One(_) => {}
+            MatcherStep::Fork(other) | MatcherStep::Jump(other) => *other = here,
+            MatcherStep::One(_) => {}
         }
     }
 
     /// What follows the step may not be left out.
     pub fn make_plain(&mut self, Open(at): Open) {
-        self.0[at] = Step::Jump(at + 1);
+        self.0[at] = MatcherStep::Jump(at + 1);
     }
 
     /// Whether there are more steps than a pattern may have.

@@ -135,6 +135,11 @@ impl TopicRights {
         selectors.any(|selector| selector.matches(topic))
     }
 
+    /// Whether the token lists any topic for subscribing.
+    pub fn lists_subscriptions(&self) -> bool {
+        self.grants.iter().any(|grant| grant.subscribe && !grant.selectors.is_empty())
+    }
+
     /// The JSON that the token attaches to a subscription. `selector`: the subscription's own text.
     pub fn payload(&self, selector: &str) -> Option<&Arc<str>> {
         let of_selector = self.grants.iter().find(|grant| {

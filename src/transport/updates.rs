@@ -17,7 +17,7 @@ use super::request_refused::RequestRefused;
 use super::response_stream::stream;
 use super::routes::{self, TopicsRequest};
 use super::{cors, credentials, session_start, short_request};
-use crate::auth::access;
+use crate::auth::access::{self, Right};
 use crate::auth::{Identity, TokenRefused};
 use crate::http::{Query, idempotency_key, traceparent};
 use crate::publication::{Channel, Publication};
@@ -94,11 +94,17 @@ async fn follow(
     let keeps_history = |channel: &Channel| rules.of(channel.as_str()).history.is_some();
     let identity = token.as_ref().and_then(|token| token.clone().ok()).map(Arc::new);
     let takes_tokens = public.context.accepts_tokens();
-    let by_rules = rules.clone();
+    let (by_rules, of_patterns, follower) = (rules.clone(), rules.clone(), identity.clone());
     let may_read = move |channel: &str| {
         !takes_tokens || access::reads_private(&by_rules.get(), identity.as_deref(), channel)
     };
-    let mut topics = TopicsRequest::read(&routed, keeps_history, may_read)?;
+    let may_follow = move |channel: &str| {
+        let table = of_patterns.current();
+        let identity = follower.as_deref();
+        of_patterns.of(channel).patterns
+            && access::check(&table, identity, Right::Subscribe, channel).is_ok()
+    };
+    let mut topics = TopicsRequest::read(&routed, keeps_history, may_read, may_follow)?;
     let mut started = session_start::start_with(public, token.clone(), topics.session()).await?;
     if started.session.outbound().closing().is_none()
         && let Some(again) = topics.again()
@@ -107,6 +113,14 @@ async fn follow(
         drop(started);
         started = session_start::start_with(public, token, again.session()).await?;
         topics = again;
+    }
+    let (patterns, is_resumed) = topics.patterns();
+    if started.session.outbound().closing().is_none() {
+        let followed = started.session.follow_patterns(patterns, is_resumed).await;
+        followed.map_err(|error| {
+            let pattern = error.channel.clone().unwrap_or_default();
+            RequestRefused::of_error(error).naming(&pattern)
+        })?;
     }
     let mut outcome = stream(started.session, routes::EVENT_STREAM, request.version());
     if let RequestOutcome::Stream(response, _) = &mut outcome {

@@ -11,6 +11,7 @@ use crate::protocol::json::written;
 use crate::protocol::sse::{NOT_RECOVERED, RETRY_MS, Reached, StreamPosition};
 use crate::protocol::{Push, Reply, Stamp};
 use crate::publication::{Channel, ReplayStart};
+use crate::topics::TopicSelector;
 
 /// The id that stands for the beginning of what is kept.
 pub const EARLIEST: &str = "earliest";
@@ -46,6 +47,8 @@ impl LastId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowedTopics {
     channels: Box<[Channel]>,
+    /// What selects further channels, by patterns.
+    selectors: Box<[TopicSelector]>,
     start: StreamPosition,
     /// Which channels begin with the first publication that is kept, in their order.
     from_first: Box<[bool]>,
@@ -57,6 +60,7 @@ impl FollowedTopics {
     /// `keeps_history`: whether the rule of a channel keeps any.
     pub fn new(
         channels: Vec<Channel>,
+        selectors: Vec<TopicSelector>,
         last_id: Option<&LastId>,
         keeps_history: impl Fn(&Channel) -> bool,
         reader: PrivateReader,
@@ -77,7 +81,8 @@ impl FollowedTopics {
             Some(LastId::At(at)) => (at.clone(), nothing),
         };
         let report = ResumeReport::default();
-        Self { channels: channels.into(), start, from_first, reader, report }
+        let (channels, selectors) = (channels.into(), selectors.into());
+        Self { channels, selectors, start, from_first, reader, report }
     }
 
     /// The same where these channels could not resume: they begin with the first publication that is kept, and the client
@@ -95,6 +100,11 @@ impl FollowedTopics {
 
     pub fn channels(&self) -> &[Channel] {
         &self.channels
+    }
+
+    /// Whether selectors select further channels.
+    pub fn has_selectors(&self) -> bool {
+        !self.selectors.is_empty()
     }
 
     /// What the session's subscriptions report about resuming.
@@ -138,8 +148,13 @@ impl FollowedTopics {
 
     pub fn stamp(&self) -> Stamp {
         let (mut at, reader) = (self.start.clone(), self.reader.clone());
-        let channels = self.channels.clone();
-        Box::new(move |frame| stamped(&mut at, &channels, &reader, frame))
+        let (channels, selectors) = (self.channels.clone(), self.selectors.clone());
+        let is_followed = move |topic: &str| {
+            channels.iter().any(|it| it.as_str() == topic)
+                || (selectors.iter().any(|it| it.matches(topic)) && reader.may_follow(topic))
+        };
+        let (count, reader) = (self.channels.len(), self.reader.clone());
+        Box::new(move |frame| stamped(&mut at, count, &is_followed, &reader, frame))
     }
 }
 
@@ -147,7 +162,8 @@ impl FollowedTopics {
 /// a stream without any the id of the update. None: the client does not get it.
 fn stamped(
     stream: &mut StreamPosition,
-    channels: &[Channel],
+    channels: usize,
+    is_followed: &impl Fn(&str) -> bool,
     reader: &PrivateReader,
     frame: Bytes,
 ) -> Option<Bytes> {
@@ -155,14 +171,17 @@ fn stamped(
     let Some((mark, rest)) = frame.strip_prefix(ID).and_then(split_line) else {
         return Some(frame);
     };
-    let mut event_id = "";
+    let mut event_id = String::new();
     if let Some(mark) = EventMark::read(mark) {
-        event_id = mark.event_id;
+        event_id = match mark.position {
+            Some(position) if mark.event_id.is_empty() => position.to_string(),
+            _ => mark.event_id.to_owned(),
+        };
         stream.set(mark.channel, mark.position.map_or(Reached::Unknown, Reached::At));
-        let is_followed = |topic: &&&str| channels.iter().any(|it| it.as_str() == **topic);
-        // A client that follows several channels of an update gets it on the first of them.
-        let first = mark.topics.iter().find(is_followed);
-        if first.is_some_and(|first| *first != mark.channel) {
+        // A client that follows several channels of an update gets it on the first of them. A pattern shows more channels
+        // than its selector.
+        let first = mark.topics.iter().find(|topic| is_followed(topic));
+        if *first.unwrap_or(&mark.channel) != mark.channel || !is_followed(mark.channel) {
             return None;
         }
         let topics = mark.topics.iter().copied().chain([mark.channel]);
@@ -174,7 +193,7 @@ fn stamped(
         return None;
     }
     let mut out = Vec::with_capacity(frame.len() + 128);
-    let id = id_of(stream, channels, event_id);
+    let id = id_of(stream, channels, &event_id);
     if !id.is_empty() {
         out.extend_from_slice(ID);
         out.extend_from_slice(&id);
@@ -185,12 +204,12 @@ fn stamped(
 }
 
 /// A position if there is one channel; empty if nothing is known.
-fn id_of(stream: &StreamPosition, channels: &[Channel], event_id: &str) -> Vec<u8> {
+fn id_of(stream: &StreamPosition, channels: usize, event_id: &str) -> Vec<u8> {
     let mut known = stream.each().filter_map(|reached| match reached {
         Reached::At(position) => Some(position),
         Reached::New | Reached::Unknown => None,
     });
-    match (known.next(), channels.len()) {
+    match (known.next(), channels) {
         (None, _) => event_id.as_bytes().to_vec(),
         (Some(position), 1) => position.to_string().into_bytes(),
         (Some(_), _) => {

@@ -4,6 +4,7 @@ use super::events::{EventMark, new_id};
 use super::*;
 use crate::protocol::Encode;
 use crate::publication::{PayloadKind, Position, Publication, UpdateFields};
+use crate::topics::TopicSelector;
 
 fn channel(name: &str) -> Channel {
     Channel::new(name).unwrap()
@@ -31,9 +32,21 @@ impl MercureClient {
     fn new(names: &[&str], last_id: Option<&str>, private: &'static [&'static str]) -> Self {
         let channels: Vec<_> = names.iter().map(|name| channel(name)).collect();
         let last_id = last_id.map(|text| LastId::read(&channels, text));
-        let reader = PrivateReader::new(|topic| private.contains(&topic));
+        let reader =
+            PrivateReader::new(|topic| private.contains(&topic), |topic| topic != "https://hidden");
         let keeps_history = |channel: &Channel| !channel.as_str().starts_with("plain");
-        let followed = FollowedTopics::new(channels, last_id.as_ref(), keeps_history, reader);
+        let followed =
+            FollowedTopics::new(channels, Vec::new(), last_id.as_ref(), keeps_history, reader);
+        let stamp = followed.stamp();
+        Self { followed, stamp }
+    }
+
+    /// One that follows everything below `https:`, except what is hidden from it.
+    fn of_selector(names: &[&str]) -> Self {
+        let channels: Vec<_> = names.iter().map(|name| channel(name)).collect();
+        let reader = PrivateReader::new(|_| false, |topic| topic != "https://hidden");
+        let selectors = vec![TopicSelector::parse("https:{+rest}").unwrap()];
+        let followed = FollowedTopics::new(channels, selectors, None, |_| true, reader);
         let stamp = followed.stamp();
         Self { followed, stamp }
     }
@@ -125,6 +138,25 @@ fn an_update_of_several_topics_arrives_once_on_the_first_that_the_client_follows
     let mut client = MercureClient::new(&["c", "b"], None, &[]);
     let mut gets = |name: &str| client.gets(name, &publication("1", topics(), Some(5))).is_some();
     assert!(gets("b") && !gets("c"));
+}
+
+#[test]
+fn an_update_arrives_by_a_selector_that_matches_and_once_of_several_topics() {
+    let mut client = MercureClient::of_selector(&["a"]);
+    let none = UpdateFields::default;
+    let event = client.gets("https://b", &publication("1", none(), Some(5))).unwrap();
+    assert!(event.starts_with("id: 7-5\n"), "{event}");
+    assert_eq!(client.gets("http://b", &publication("1", none(), Some(5))), None);
+    let topics = || UpdateFields {
+        topics: ["https://hidden", "https://b", "a"].map(Into::into).into(),
+        ..UpdateFields::default()
+    };
+    let update = publication("1", topics(), Some(6));
+    assert!(client.gets("https://b", &update).is_some());
+    assert_eq!(client.gets("a", &update), None);
+    client.gets("a", &publication("2", none(), Some(7)));
+    let event = client.gets("https://b", &publication("3", none(), Some(9))).unwrap();
+    assert!(event.starts_with("id: 7-7\n"), "the position in the topics that resume: {event}");
 }
 
 #[test]

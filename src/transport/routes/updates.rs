@@ -1,9 +1,10 @@
 //! Which sessions requests about topics ask for.
 
 use crate::protocol::mercure::{
-    self, FollowedTopics, FormRefused, LastId, Mercure, PrivateReader, TOPICS_MAX, Update,
+    self, EARLIEST, FollowedTopics, FormRefused, LastId, Mercure, PrivateReader, TOPICS_MAX, Update,
 };
 use crate::publication::Channel;
+use crate::rules::{ByteClass, InvalidSubscriptionPattern, SubscriptionPart, SubscriptionPattern};
 use crate::topics::{InvalidTopic, SELECTOR_BYTES_MAX, TopicSelector, channel_of};
 use crate::transport::request_refused::RequestRefused;
 use crate::transport::routed_request::{RoutedRequest, SessionRequest};
@@ -17,26 +18,31 @@ const EXACT: [&str; 2] = ["match", "match_exact"];
 const LAST_IDS: [&str; 3] = ["lastEventID", "last_event_id", "Last-Event-ID"];
 
 /// The topics that a client wants to follow.
+#[derive(Clone)]
 pub struct TopicsRequest {
     followed: FollowedTopics,
+    /// The patterns whose channels the selectors select from.
+    patterns: Vec<SubscriptionPattern>,
     /// The id of the last event, as the client sent it.
     last_id: Option<String>,
 }
 
 impl TopicsRequest {
     /// `keeps_history`: whether the rule of a channel keeps any. `may_read`: whether the client may read private updates of
-    /// a channel.
+    /// a channel. `may_follow`: whether it gets a channel by a selector.
     pub fn read(
         routed: &RoutedRequest<'_>,
         keeps_history: impl Fn(&Channel) -> bool,
         may_read: impl Fn(&str) -> bool + Send + Sync + 'static,
+        may_follow: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Result<Self, RequestRefused> {
-        let channels = channels(routed)?;
+        let Topics { channels, selectors, patterns } = topics(routed)?;
         let last_id = last_id(routed)?;
         let start = last_id.as_deref().map(|text| LastId::read(&channels, text));
-        let reader = PrivateReader::new(may_read);
-        let followed = FollowedTopics::new(channels, start.as_ref(), keeps_history, reader);
-        Ok(Self { followed, last_id })
+        let reader = PrivateReader::new(may_read, may_follow);
+        let followed =
+            FollowedTopics::new(channels, selectors, start.as_ref(), keeps_history, reader);
+        Ok(Self { followed, patterns, last_id })
     }
 
     /// The client reconnects if it cannot be subscribed immediately, so that it misses nothing unknowingly.
@@ -50,12 +56,21 @@ impl TopicsRequest {
     pub fn again(&self) -> Option<Self> {
         let lost = self.followed.report().lost();
         let followed = || self.followed.without(&lost);
-        (!lost.is_empty()).then(|| Self { followed: followed(), last_id: self.last_id.clone() })
+        (!lost.is_empty()).then(|| Self { followed: followed(), ..self.clone() })
+    }
+
+    /// The patterns that the session follows besides its channels, and whether the client had been there before.
+    pub fn patterns(&self) -> (Vec<SubscriptionPattern>, bool) {
+        (self.patterns.clone(), self.last_id.as_deref().is_some_and(|it| it != EARLIEST))
     }
 
     /// The id before the first event that the client gets. None: it has not asked for the past.
     pub fn id_before(&self) -> Option<&str> {
         let requested = self.last_id.as_deref()?;
+        if self.followed.has_selectors() {
+            // What was published to a pattern meanwhile is not read again.
+            return Some(EARLIEST);
+        }
         Some(self.followed.report().last_id(requested))
     }
 }
@@ -77,10 +92,18 @@ pub fn form_bytes_max(bytes_max: usize) -> usize {
     mercure::form_bytes_max(bytes_max)
 }
 
+/// What the query names.
+#[derive(Default)]
+struct Topics {
+    channels: Vec<Channel>,
+    selectors: Vec<TopicSelector>,
+    patterns: Vec<SubscriptionPattern>,
+}
+
 /// Each topic of the query, once: at most as many as a session may have channels.
-fn channels(routed: &RoutedRequest<'_>) -> Result<Vec<Channel>, RequestRefused> {
+fn topics(routed: &RoutedRequest<'_>) -> Result<Topics, RequestRefused> {
     let most = TOPICS_MAX.min(routed.session.channels_max);
-    let mut channels: Vec<Channel> = Vec::new();
+    let mut topics = Topics::default();
     for (name, value) in routed.query.pairs() {
         let is_exact = EXACT.contains(&name);
         if name != TOPIC && !is_exact {
@@ -93,23 +116,19 @@ fn channels(routed: &RoutedRequest<'_>) -> Result<Vec<Channel>, RequestRefused> 
         let topic = decoded(sent).ok_or_else(|| {
             RequestRefused::bad_request(format!("{name}: a topic is UTF-8, percent-encoded"))
         })?;
-        let channel = channel(&topic, is_exact).map_err(|what| {
+        topics.add(&topic, is_exact).map_err(|what| {
             RequestRefused::bad_request(format!("{name}: {what}")).naming(&topic)
         })?;
-        if channels.contains(&channel) {
-            continue;
-        }
-        if channels.len() == most {
+        if topics.channels.len() + topics.selectors.len() > most {
             let what = format!("{name}: at most {most} topics per connection");
             return Err(RequestRefused::bad_request(what));
         }
-        channels.push(channel);
     }
-    match channels.is_empty() {
+    match topics.channels.is_empty() && topics.selectors.is_empty() {
         true => Err(RequestRefused::bad_request(
             "the query must name a topic: ?topic=https%3A%2F%2Fexample.com%2Fbooks%2F1, also several times",
         )),
-        false => Ok(channels),
+        false => Ok(topics),
     }
 }
 
@@ -119,21 +138,58 @@ fn unknown_matcher() -> RequestRefused {
     )
 }
 
-/// The channel of a topic. Fails with what is wrong with it.
-fn channel(topic: &str, is_exact: bool) -> Result<Channel, String> {
-    const NO_PATTERNS: &str = "this node follows topics by name: * and URI templates are not offered here, but in \
-        tokens they are";
-    if topic == "*" {
-        return Err(NO_PATTERNS.to_owned());
+impl Topics {
+    /// Fails with what is wrong with the topic.
+    fn add(&mut self, topic: &str, is_exact: bool) -> Result<(), String> {
+        if topic.len() > SELECTOR_BYTES_MAX {
+            return Err(InvalidTopic::Length.to_string());
+        }
+        let selector = match is_exact {
+            true => TopicSelector::exact(topic),
+            false => TopicSelector::parse(topic),
+        };
+        match selector {
+            Ok(selector @ (TopicSelector::All | TopicSelector::Pattern(..))) => {
+                if !self.selectors.contains(&selector) {
+                    self.patterns.push(pattern(topic).map_err(|invalid| invalid.to_string())?);
+                    self.selectors.push(selector);
+                }
+            }
+            Ok(TopicSelector::Exact(_)) | Err(_) => {
+                let channel = channel_of(topic).map_err(|invalid| invalid.to_string())?;
+                if !self.channels.contains(&channel) {
+                    self.channels.push(channel);
+                }
+            }
+        }
+        Ok(())
     }
-    if topic.len() > SELECTOR_BYTES_MAX {
-        return Err(InvalidTopic::Length.to_string());
+}
+
+/// A pattern of all channels that a URI template or `*` matches, and perhaps others: the session compares each with the
+/// selector itself.
+fn pattern(template: &str) -> Result<SubscriptionPattern, InvalidSubscriptionPattern> {
+    if template == "*" {
+        return SubscriptionPattern::of_parts("*", [vec![SubscriptionPart::Run(ByteClass::Any)]]);
     }
-    let is_template = || matches!(TopicSelector::parse(topic), Ok(TopicSelector::Pattern(..)));
-    if !is_exact && is_template() {
-        return Err(NO_PATTERNS.to_owned());
+    let mut parts = Vec::new();
+    for piece in template.split_inclusive(['{', '}']) {
+        match piece.strip_suffix('}') {
+            Some(expression) => {
+                let is_variable = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                let class = match expression.chars().all(is_variable) {
+                    true => ByteClass::Unreserved,
+                    false => ByteClass::Any,
+                };
+                parts.push(SubscriptionPart::Run(class));
+            }
+            None => match piece.strip_suffix('{').unwrap_or(piece) {
+                "" => {}
+                literal => parts.push(SubscriptionPart::Literal(literal)),
+            },
+        }
     }
-    channel_of(topic).map_err(|invalid| invalid.to_string())
+    SubscriptionPattern::of_parts(template, [parts])
 }
 
 /// A value of a query that clients write as a form, where a plus sign is a space.

@@ -1,10 +1,13 @@
 //! Section *Subscription*.
 
 use testkit::event_stream::EventStream;
+use testkit::fleet::{Broker, for_simple_brokers};
 use testkit::http::request;
 use testkit::node::Node;
 
 use super::{HUB, MERCURE, encoded, follow, next_data, path, publish, refused};
+
+for_simple_brokers!(a_template_follows_the_topics_it_matches_where_a_rule_has_patterns);
 
 #[tokio::test]
 async fn topics_are_compared_byte_for_byte_and_white_space_is_percent_encoded() {
@@ -46,12 +49,12 @@ async fn the_newest_drafts_parameters_name_topics_too_and_unknown_matchers_get_4
 }
 
 #[tokio::test]
-async fn a_template_as_a_topic_gets_400_with_what_is_offered_instead() {
-    let node = Node::standalone(&[MERCURE]).await;
+async fn a_template_where_no_rule_has_patterns_is_refused_and_a_text_that_is_none_is_a_topic() {
+    let node = Node::standalone(&[MERCURE, r#"rules=[{pattern="**"}]"#]).await;
     for topic in ["*", "https://example.com/books/{id}"] {
         let answer = refused(&node, &path(&[topic]), "").await;
-        assert_eq!(answer.status, 400, "{answer:?}");
-        assert!(answer.text().contains("by name"), "{}", answer.text());
+        assert_eq!(answer.status, 403, "{answer:?}");
+        assert!(answer.text().contains("patterns = true"), "{}", answer.text());
     }
     let mut stream = follow(&node, &["no {template"]).await;
     publish(&node, "no {template", "1").await;
@@ -88,4 +91,33 @@ async fn pages_of_allowed_origins_may_read_with_cookies_and_others_may_not() {
     assert_eq!(preflight.status, 204);
     assert_eq!(preflight.header("access-control-allow-methods"), Some("GET, POST"));
     assert_eq!(preflight.header("access-control-allow-credentials"), Some("true"));
+}
+
+async fn a_template_follows_the_topics_it_matches_where_a_rule_has_patterns(broker: Broker) {
+    let rules = r#"rules=[{pattern="https://example.com/secret/**",subscribe="nobody",publish="anyone",patterns=true},
+        {pattern="https://example.com/**",patterns=true},{pattern="**"}]"#;
+    let fleet = broker.fleet(&[MERCURE, rules]).await;
+    let [a, b] = fleet.nodes();
+    let (book, film) = ("https://example.com/books/1", "https://example.com/films/1");
+    let mut books = follow(a, &["https://example.com/books/{id}"]).await;
+    let mut all = follow(b, &["https://example.com/{+any}", "chat"]).await;
+    publish(b, film, "film").await;
+    publish(b, "https://example.com/books/1/pages/1", "page").await;
+    publish(a, "https://example.com/secret/1", "secret").await;
+    publish(b, book, "book").await;
+    let fields = [("topic", film), ("topic", book), ("data", "both")];
+    assert_eq!(super::post(a, &fields).await.status, 200);
+    publish(a, "chat", "chat").await;
+    assert_eq!(next_data(&mut books).await, "book");
+    assert_eq!(next_data(&mut books).await, "both");
+    let mut got = Vec::new();
+    while got.len() < 5 {
+        got.push(next_data(&mut all).await);
+    }
+    got.sort();
+    assert_eq!(got, ["book", "both", "chat", "film", "page"]);
+    let path = format!("{}&lastEventID=x", path(&["https://example.com/books/{id}"]));
+    let mut again = EventStream::open(b, &path).await;
+    assert_eq!(again.header("last-event-id"), Some("earliest"));
+    assert_eq!(again.event().await.name, "gap");
 }
