@@ -94,7 +94,7 @@ part "Pusher's libraries and Laravel Echo, one node and two" env TIDEGATE="$(rea
 part "pusher-js in Chromium, two nodes" env TIDEGATE="$(realpath "$binary")" node tests/pusher/browser.mjs
 part "Pusher's webhooks, two nodes" env TIDEGATE="$(realpath "$binary")" node tests/pusher/webhooks.mjs
 part "npm eventsource as a Mercure client, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/mercure/main.mjs
-part "STOMP's clients for JavaScript and Python, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/stomp/main.mjs
+part "STOMP's clients for JavaScript, Python and Spring, one node and two" env TIDEGATE="$(realpath "$binary")" node tests/stomp/main.mjs
 part "examples/, two nodes" env TIDEGATE="$binary" tests/examples.sh
 part "the TypeScript client: types and size" npm --prefix web/client run --silent lint
 part "the TypeScript client against real nodes" env TIDEGATE="$(realpath "$binary")" npm --prefix web/client test --silent

