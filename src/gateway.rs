@@ -4,6 +4,7 @@ mod reload;
 mod shutdown;
 mod stop;
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +83,7 @@ impl Gateway {
         }
         warn_of_file_limit(config.limits.connections_max);
         let demo = match config.demo {
-            true => Some(demo(&config, public.local_addr()?, internal.local_addr()?)),
+            true => Some(demo(&config, &public, &internal, mqtt.as_ref())?),
             false => None,
         };
         let registry = Registry::new(config.rules.clone());
@@ -183,24 +184,35 @@ impl Gateway {
 }
 
 /// The demo pages. The URL of their index is logged.
-fn demo(config: &Config, public: SocketAddr, internal: SocketAddr) -> Demo {
-    telemetry::demo(&url(public, config.server.tls.is_some()));
-    Demo::new(&Publishing {
+fn demo(
+    config: &Config,
+    public: &Listener,
+    internal: &Listener,
+    mqtt: Option<&Listener>,
+) -> io::Result<Demo> {
+    let http = |is_tls: bool| if is_tls { "https" } else { "http" };
+    let mqtt = mqtt.map(|listener| {
+        let scheme = if config.mqtt.tls.is_some() { "mqtts" } else { "mqtt" };
+        Ok::<_, io::Error>(url(scheme, listener.local_addr()?))
+    });
+    telemetry::demo(&url(http(config.server.tls.is_some()), public.local_addr()?));
+    Ok(Demo::new(&Publishing {
         command: config.broker.url.publish_command(),
         prefix: config.broker.prefix.clone(),
-        api: url(internal, config.internal.tls.is_some()),
+        api: url(http(config.internal.tls.is_some()), internal.local_addr()?),
         needs_key: config.internal.api_key.is_some(),
-    })
+        mqtt: mqtt.transpose()?,
+    }))
 }
 
 /// The URL of a listener from its own host.
-fn url(mut address: SocketAddr, is_tls: bool) -> String {
+fn url(scheme: &str, mut address: SocketAddr) -> String {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    format!("{}://{address}/", if is_tls { "https" } else { "http" })
+    format!("{scheme}://{address}/")
 }
 
 /// Routes the broker's events: revocations to the users' sessions, nodes' announcements to the fleet, all others

@@ -36,6 +36,8 @@ pub struct Publishing {
     pub api: String,
     /// Whether the API requires a key.
     pub needs_key: bool,
+    /// The address for MQTT over TCP from the node's own host. None: the node has no such listener.
+    pub mqtt: Option<String>,
 }
 
 /// All files, by path. Clones share them.
@@ -102,7 +104,13 @@ mod tests {
 
     fn demo() -> Demo {
         let api = "http://127.0.0.1:9090/".to_owned();
-        Demo::new(&Publishing { command: None, prefix: "tidegate:".into(), api, needs_key: false })
+        Demo::new(&Publishing {
+            command: None,
+            prefix: "tidegate:".into(),
+            api,
+            needs_key: false,
+            mqtt: None,
+        })
     }
 
     #[test]

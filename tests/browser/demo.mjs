@@ -226,7 +226,7 @@ try {
       await text(page, '#panel .pending', /^done after/);
       for (const each of [a, b]) await text(each, 'label[for=gate-open]', `Opening: ${opening} %`);
     }
-    const [, payload, url] = (await a.locator('#shell code').first().textContent()).match(/^curl -d '(.*)' (http:.*)$/);
+    const [, payload, url] = (await a.locator('#shell code', { hasText: 'curl' }).textContent()).match(/^curl -d '(.*)' (http:.*)$/);
     equal((await fetch(url, { method: 'POST', body: payload })).status, 202, 'the status');
     await b.waitForFunction(() => !document.getElementById('lamp-on').checked);
     await Promise.all([a.close(), b.close()]);

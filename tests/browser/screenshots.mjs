@@ -137,6 +137,7 @@ const ACTS = {
     await a.getByLabel(/Opening/).fill('75');
     await a.getByLabel(/Opening/).dispatchEvent('change');
     await shows(a, /done after/);
+    await shows(a, /the same in all three/);
     await a.waitForTimeout(2500);
   },
   async game(a) {

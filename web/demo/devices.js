@@ -1,25 +1,18 @@
-// Devices: status in, commands out. One of the windows that are looked at plays the devices.
+// Devices: status in, commands out. The devices speak MQTT (sensors.js); the panel speaks json, and so do all windows with each other.
 
-import { $, clock, make, me, newId, open, showShell } from '/demo/page.js';
+import { $, bearer, clock, loadFacts, make, me, newId, open, pathOf, payloadText, quoted, showLines, token } from '/demo/page.js';
 import { Peers } from '/demo/peers.js';
+import { commandsOf, connectMqtt, DEVICES, Devices, remember, statusOf } from '/demo/sensors.js';
 
-const STATUS = 'demo:live:devices', COMMANDS = 'demo:devices:commands';
-const STATUS_EVERY = 500;              // milliseconds
+const LOOK_EVERY = 500;                // milliseconds
 const OFFLINE_AFTER = 3000;
+const REPEAT_AFTER = 2000;             // without the device's confirmation
+const REPEATS_MAX = 30;
 const ROWS_MAX = 60;
-const COMMANDS_KEPT = 50;
-
-/** What the panel shows of each device: its settings, and a reading that the device makes of them. */
-const DEVICES = {
-  gate: { title: 'Tide gate', settings: { open: { label: 'Opening', unit: '%', min: 0, max: 100, step: 5, start: 40 } }, reading: { label: 'Flow', unit: 'm³/s' } },
-  pump: { title: 'Pump', settings: { on: { label: 'Running', start: true }, speed: { label: 'Speed', unit: 'rpm', min: 300, max: 1500, step: 50, start: 900 } }, reading: { label: 'Pressure', unit: 'bar' } },
-  boiler: { title: 'Boiler', settings: { target: { label: 'Target', unit: '°C', min: 30, max: 80, step: 1, start: 55 } }, reading: { label: 'Temperature', unit: '°C' } },
-  lamp: { title: 'Harbour lamp', settings: { on: { label: 'Lit', start: true }, bright: { label: 'Brightness', unit: '%', min: 5, max: 100, step: 5, start: 80 } }, reading: { label: 'Power', unit: 'W' } },
-};
+const REOPEN_AFTER = 3000;             // an event stream that the browser has given up
 
 const client = open();
 const cards = new Map();               // id of a device to its card
-const sent = new Map();                // id of a command to when it was sent
 
 // --- The panel
 
@@ -57,27 +50,47 @@ for (const [id, device] of Object.entries(DEVICES)) {
   cards.set(id, { mark, value, inputs, pending, seen: 0, waiting: null });
 }
 
-async function command(device, set) {
-  const id = newId(), card = cards.get(device);
-  sent.set(id, performance.now());
-  if (sent.size > ROWS_MAX) sent.delete(sent.keys().next().value);
-  card.waiting = id;
+/** Sends a command, with the settings of the one before if the device has not confirmed that. */
+function command(device, set) {
+  const card = cards.get(device), began = performance.now();
+  card.waiting = { id: newId().slice(0, 8), set: { ...card.waiting?.set, ...set }, began, sent: began, repeats: 0 };
   card.pending.textContent = 'sent …';
-  try { await client.publish(COMMANDS, { id, device, set, from: me.name }); } catch (error) {
+  send(device, card);
+}
+
+async function send(device, card) {
+  const { id, set } = card.waiting;
+  try { await client.publish(commandsOf(device), { id, set, from: me.name }); } catch (error) {
+    if (card.waiting?.id !== id) return;
     card.waiting = null;
     card.pending.textContent = `Not sent: ${error.message}`;
   }
 }
 
-function showStatus({ device, set = {}, reading, done = [] }) {
-  const card = cards.get(device);
-  if (!card) return;
+/** MQTT's QoS 0 delivers at most once, so a command that the device has not confirmed is sent again. Executing it twice does no harm. */
+function repeat(device, card, now) {
+  const { waiting } = card;
+  if (!waiting || client.state !== 'open' || now - waiting.sent < REPEAT_AFTER) return;
+  waiting.sent = now;
+  waiting.repeats += 1;
+  if (waiting.repeats > REPEATS_MAX) {
+    card.waiting = null;
+    card.pending.textContent = 'The device did not answer.';
+  } else {
+    card.pending.textContent = 'no answer yet, sent again …';
+    send(device, card);
+  }
+}
+
+function showStatus(device, { set = {}, reading, done = [] }) {
+  const card = cards.get(device), { waiting } = card;
   card.seen = performance.now();
   card.value.textContent = `${Number(reading).toFixed(1)} ${DEVICES[device].reading.unit}`;
-  if (card.waiting && done.includes(card.waiting)) {
-    const took = performance.now() - sent.get(card.waiting);
-    $('latency').textContent = `${took.toFixed(0)} ms`;
-    card.pending.textContent = `done after ${took.toFixed(0)} ms`;
+  remember(device, set);
+  if (waiting && done.includes(waiting.id)) {
+    const took = `${(performance.now() - waiting.began).toFixed(0)} ms`;
+    $('latency').textContent = took;
+    card.pending.textContent = `done after ${took}`;
     card.waiting = null;
   }
   if (card.waiting) return;            // the status may be older than the command
@@ -91,24 +104,16 @@ function showStatus({ device, set = {}, reading, done = [] }) {
   }
 }
 
-setInterval(() => {
-  for (const { mark, seen } of cards.values()) {
-    const text = !seen ? 'not heard of yet' : performance.now() - seen > OFFLINE_AFTER ? 'offline' : 'online';
-    if (mark.textContent !== text) mark.textContent = text;
-    mark.classList.toggle('on', text === 'online');
-  }
-}, 500);
-
 // --- Messages
 
 const log = $('log');
 let lastStatusShown = 0;
-const shownDone = new Set();           // ids of commands, at most as many as `sent`
+const shownDone = new Map();           // a device's command that was last shown as done
 function row(kind, channel, data) {
   const line = make('div', `frame ${kind}`), mark = make('span', 'mark', kind === 'out' ? '→' : '←');
   mark.role = 'img';
   mark.ariaLabel = kind === 'out' ? 'command' : 'status';
-  const body = make('div', 'body raw', JSON.stringify(data).slice(0, 300));
+  const body = make('div', 'body raw', `${channel.split(':').at(-1)} ${JSON.stringify(data).slice(0, 300)}`);
   line.title = channel;
   line.append(mark, body, make('time', '', clock(Date.now())));
   const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
@@ -117,59 +122,114 @@ function row(kind, channel, data) {
   if (isAtEnd) log.scrollTop = log.scrollHeight;
 }
 
-client.subscribe(STATUS, ({ data }) => {
-  if (typeof data?.device !== 'string') return;
-  showStatus(data);
-  const now = performance.now(), done = data.done?.at(-1);
-  const isAnswer = sent.has(done) && !shownDone.has(done);
-  if (now - lastStatusShown < 900 && !isAnswer) return;   // not each one: there are eight a second
-  row('in', STATUS, data);
-  lastStatusShown = now;
-  if (isAnswer) shownDone.add(done);
-});
+for (const id of Object.keys(DEVICES)) {
+  client.subscribe(commandsOf(id), ({ data }) => { if (data?.set) row('out', commandsOf(id), data); });
+  client.subscribe(statusOf(id), (publication) => {
+    const { data } = publication;
+    if (typeof data?.reading !== 'number') return;
+    showStatus(id, data);
+    if (id === watched) showReader('json', payloadText(publication));
+    const now = performance.now(), done = Array.isArray(data.done) ? data.done.at(-1) : undefined;
+    const isAnswer = done !== undefined && shownDone.get(id) !== done;
+    if (now - lastStatusShown < 900 && !isAnswer) return;   // not each one: there are eight a second
+    row('in', statusOf(id), data);
+    lastStatusShown = now;
+    if (isAnswer) shownDone.set(id, done);
+  });
+}
+
+// --- One publication, every protocol
+
+let watched, readers = [], shown = {};
+
+function showReader(name, text) {
+  shown[name] = text;
+  $(`by-${name}`).textContent = text;
+  const { mqtt, json, sse } = shown;
+  if (mqtt && mqtt === json && json === sse) $('same').textContent = `Publication ${JSON.parse(text).n} is the same in all three.`;
+}
+
+/** Reads the watched device's status by MQTT and by Server-Sent Events, beside the panel's json. Not in a hidden window: a browser has few streams to a host. */
+function watch() {
+  for (const reader of readers) reader.close();
+  readers = [];
+  if (document.hidden) return;
+  const channel = statusOf(watched), query = token ? `?token=${encodeURIComponent(token)}` : '';
+  readers.push(connectMqtt('panel', { topics: [channel], message: (_, text) => showReader('mqtt', text) }));
+  let reopening;
+  const stream = () => {
+    const source = new EventSource(`/sse/${pathOf(channel)}${query}`);
+    source.onmessage = ({ data }) => showReader('sse', data);
+    source.onerror = () => {
+      if (source.readyState !== EventSource.CLOSED) return;
+      reopening = setTimeout(() => { opened = stream(); }, REOPEN_AFTER);
+    };
+    return source;
+  };
+  let opened = stream();
+  readers.push({ close: () => { clearTimeout(reopening); opened.close(); } });
+}
+
+function choose() {
+  watched = $('watched').value;
+  shown = {};
+  for (const name of ['mqtt', 'json', 'sse']) $(`by-${name}`).textContent = '–';
+  $('same').textContent = '';
+  $('topic').textContent = statusOf(watched);
+  watch();
+  showCommands();
+}
+
+/** The commands that read and switch the watched device from a shell, by each way into this node. */
+async function showCommands() {
+  const { command, prefix, mqtt } = await loadFacts();
+  const status = statusOf(watched), commands = commandsOf(watched), payload = JSON.stringify({ set: DEVICES[watched].example });
+  const password = token ? ' -u token -P "$TOKEN"' : '', redis = `redis-cli${command === 'SPUBLISH' ? ' -c' : ''}`;
+  const { hostname, port, protocol } = location;
+  const viaWebSocket = (verb) => `npx mqtt ${verb} -l ${protocol === 'https:' ? 'wss' : 'ws'} -h ${hostname} -p ${port || (protocol === 'https:' ? 443 : 80)} --path /ws${password}`;
+  const [subscribe, publish, how] = mqtt
+    ? [`mosquitto_sub${password} -L ${quoted(mqtt + status)}`, `mosquitto_pub${password} -L ${quoted(mqtt + commands)} -m ${quoted(payload)}`, 'MQTT over TCP:']
+    : [`${viaWebSocket('sub')} -t ${quoted(status)}`, `${viaWebSocket('pub')} -t ${quoted(commands)} -m ${quoted(payload)}`, 'MQTT over a WebSocket:'];
+  showLines($('reading'), 'Read it from a shell', [
+    [how, subscribe],
+    ['Server-Sent Events:', `curl -N${bearer()} ${quoted(`${location.origin}/sse/${pathOf(status)}`)}`],
+    ...(command ? [['Redis:', `${redis} ${command === 'SPUBLISH' ? 'SSUBSCRIBE' : 'SUBSCRIBE'} ${quoted(prefix + status)}`]] : []),
+  ]);
+  showLines($('shell'), 'Switch it from a shell', [
+    [how, publish],
+    ['HTTP:', `curl${bearer()} -d ${quoted(payload)} ${quoted(`${location.origin}/publish/${pathOf(commands)}`)}`],
+    ...(command ? [['Redis:', `${redis} ${command} ${quoted(prefix + commands)} ${quoted(payload)}`]] : []),
+  ]);
+  if (!mqtt) $('shell').append(make('p', 'soft', 'Start the node with --set mqtt.listen=127.0.0.1:1883 to use mosquitto_sub and mosquitto_pub.'));
+}
+
+for (const [id, { title }] of Object.entries(DEVICES)) $('watched').append(new Option(title, id, id === 'lamp', id === 'lamp'));
+$('watched').onchange = choose;
+document.addEventListener('visibilitychange', watch);
+choose();
 
 // --- The devices themselves
 
-const played = new Map(Object.entries(DEVICES).map(([id, { settings }]) => [id, {
-  set: Object.fromEntries(Object.entries(settings).map(([key, { start }]) => [key, start])), reading: undefined, done: [],
-}]));
-
-const READINGS = {
-  gate: ({ open: opening }) => opening * 0.42,
-  pump: ({ on, speed }) => (on ? speed / 300 : 0.2),
-  boiler: ({ target }, last = 45) => last + (target - last) * 0.06,
-  lamp: ({ on, bright }) => (on ? bright * 1.2 : 0),
-};
-
-/** Every window executes the commands, so that any of them can go on playing the devices. */
-client.subscribe(COMMANDS, { last: COMMANDS_KEPT }, ({ data }) => {
-  const device = played.get(data?.device);
-  if (!device || typeof data.set !== 'object' || data.set === null) return;
-  row('out', COMMANDS, data);
-  for (const [key, value] of Object.entries(data.set)) {
-    const setting = DEVICES[data.device].settings[key];
-    if (!setting) continue;
-    if (!setting.unit) device.set[key] = Boolean(value);
-    else if (Number.isFinite(Number(value))) device.set[key] = Math.min(setting.max, Math.max(setting.min, Number(value)));
-  }
-  device.done = [...device.done, data.id].slice(-5);
-  if (peers.leads) report(data.device, device);
-});
-
 const peers = new Peers(client, 'demo:live:devices:windows', () => ({}), () => {});
+const devices = new Devices();
+let problem = '';                      // of the connection that changed last
 
-function report(id, device) {
-  const exact = READINGS[id](device.set, device.reading);
-  device.reading = exact;
-  client.publish(STATUS, { device: id, set: device.set, reading: Number((exact * (1 + (Math.random() - 0.5) * 0.02)).toFixed(2)), done: device.done }).catch(() => {});
+function showSource() {
+  const heard = [...cards.values()].some(({ seen }) => performance.now() - seen < OFFLINE_AFTER);
+  const text = devices.arePlayed ? `This window plays the devices: ${devices.connected} of ${cards.size} are connected by MQTT.${devices.connected < cards.size ? problem : ''}`
+    : heard ? 'Another window plays the devices, by MQTT.' : 'Looking for devices …';
+  if ($('source').textContent !== text) $('source').textContent = text;
 }
 
 setInterval(() => {
-  const plays = peers.leads && client.state === 'open';
-  if (plays) for (const [id, device] of played) report(id, device);
-  const heard = [...cards.values()].some(({ seen }) => performance.now() - seen < OFFLINE_AFTER);
-  const text = plays ? 'This window plays the devices.' : heard ? 'Another window plays the devices.' : 'Looking for devices …';
-  if ($('source').textContent !== text) $('source').textContent = text;
-}, STATUS_EVERY);
-
-showShell($('shell'), COMMANDS, '{"device":"lamp","set":{"on":false}}');
+  if (!peers.leads) devices.stop();
+  else if (!devices.arePlayed && client.state === 'open') devices.play((isOpen, why) => { problem = isOpen ? '' : ` ${why}`; showSource(); });
+  showSource();
+  const now = performance.now();
+  for (const [id, card] of cards) {
+    const text = !card.seen ? 'not heard of yet' : now - card.seen > OFFLINE_AFTER ? 'offline' : 'online';
+    if (card.mark.textContent !== text) card.mark.textContent = text;
+    card.mark.classList.toggle('on', text === 'online');
+    repeat(id, card, now);
+  }
+}, LOOK_EVERY);

@@ -155,23 +155,34 @@ export function printable(text) {
 
 export function clock(time) { return new Date(time).toTimeString().slice(0, 8); }
 
-// --- Publishing from a shell
+// --- From a shell
 
 let facts;
-const loadFacts = () => (facts ??= fetch('/demo/facts.json').then((answer) => answer.json()));
+/** How programs reach this node: see `Publishing` in the source of the node. */
+export const loadFacts = () => (facts ??= fetch('/demo/facts.json').then((answer) => answer.json()));
+
+/** The channel in a path of this node. */
+export const pathOf = (channel) => encodeURIComponent(channel).replaceAll('%3A', ':');
+
+/** An option of curl for the token of this page, where it has one. */
+export const bearer = () => (token ? ' -H "Authorization: Bearer $TOKEN"' : '');
 
 /** Fills a section with the commands that publish `payload` to the channel through this node. */
 export async function showShell(section, channel, payload) {
   const { command, prefix, api, needs_key: needsKey } = await loadFacts();
-  const path = encodeURIComponent(channel).replaceAll('%3A', ':'), key = needsKey ? ' -H "Authorization: Bearer $API_KEY"' : '';
-  const bearer = token ? ' -H "Authorization: Bearer $TOKEN"' : '';
+  const path = pathOf(channel), key = needsKey ? ' -H "Authorization: Bearer $API_KEY"' : '';
   const lines = [
-    ['As a client of this node:', `curl${bearer} -d ${quoted(payload)} ${quoted(`${location.origin}/publish/${path}`)}`],
+    ['As a client of this node:', `curl${bearer()} -d ${quoted(payload)} ${quoted(`${location.origin}/publish/${path}`)}`],
     ['As a service on the node’s own host:', `curl${key} -d ${quoted(payload)} ${quoted(`${api}api/publish/${path}`)}`],
   ];
   // A plain PUBLISH is not kept.
   if (command) lines.push(['As a service, through Redis:', `redis-cli${command === 'SPUBLISH' ? ' -c' : ''} FCALL tidegate_publish 1 ${quoted(prefix + channel)} ${quoted(payload)}`]);
-  section.replaceChildren(make('h2', '', 'From a shell'));
+  showLines(section, 'From a shell', lines);
+}
+
+/** Fills a section with commands, each below what it does. */
+export function showLines(section, title, lines) {
+  section.replaceChildren(make('h2', '', title));
   for (const [text, line] of lines) {
     const box = make('pre'), copy = make('button', 'small', 'Copy'), done = make('span', 'soft');
     done.role = 'status';

@@ -42,6 +42,8 @@ pub const FILES: &[(&str, &str, &[u8])] = &[
     ("/demo/yjs.js", SCRIPT, include_bytes!(concat!(env!("OUT_DIR"), "/yjs.js")).as_slice()),
     ("/demo/notify.js", SCRIPT, demo!("notify.js")),
     ("/demo/devices.js", SCRIPT, demo!("devices.js")),
+    ("/demo/mqtt.js", SCRIPT, demo!("mqtt.js")),
+    ("/demo/sensors.js", SCRIPT, demo!("sensors.js")),
     ("/demo/game.js", SCRIPT, demo!("game.js")),
     ("/demo/assistant.js", SCRIPT, demo!("assistant.js")),
     ("/demo/inspector.js", SCRIPT, demo!("inspector.js")),

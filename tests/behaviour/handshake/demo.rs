@@ -1,9 +1,12 @@
 //! The demo pages.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 use testkit::http;
 use testkit::node::Node;
 use testkit::redis::Redis;
+use tokio::net::TcpStream;
 
 /// The paths that a page's attributes name.
 fn named_paths(page: &str) -> Vec<String> {
@@ -86,16 +89,29 @@ async fn facts(node: &Node) -> Value {
 async fn the_demo_pages_learn_how_to_publish_on_their_node() {
     let node = Node::standalone(&[]).await;
     let api = format!("http://{}/", node.internal);
-    let expected = json!({"command": null, "prefix": "tidegate:", "api": api, "needs_key": false});
+    let expected = json!({
+        "command": null, "prefix": "tidegate:", "api": api, "needs_key": false, "mqtt": null,
+    });
     assert_eq!(facts(&node).await, expected);
     let redis = Redis::start().await;
     let settings = ["broker.prefix=</script>:", "internal.api_key=0123456789abcdef"];
     let node = Node::on(&redis, &settings).await;
     let api = format!("http://{}/", node.internal);
     let expected = json!({
-        "command": "PUBLISH", "prefix": "</script>:", "api": api, "needs_key": true,
+        "command": "PUBLISH", "prefix": "</script>:", "api": api, "needs_key": true, "mqtt": null,
     });
     assert_eq!(facts(&node).await, expected);
+}
+
+#[tokio::test]
+async fn the_demo_pages_learn_the_address_for_mqtt_over_tcp() {
+    let node = Node::standalone(&["mqtt.listen=0.0.0.0:0"]).await;
+    let facts = facts(&node).await;
+    let url = facts["mqtt"].as_str().expect("an address");
+    let address = url.strip_prefix("mqtt://").and_then(|it| it.strip_suffix('/'));
+    let address = address.expect("an address of MQTT").parse::<SocketAddr>().expect("a socket's");
+    assert!(address.ip().is_loopback(), "{url}");
+    TcpStream::connect(address).await.expect("it listens");
 }
 
 #[tokio::test]
