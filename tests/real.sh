@@ -113,6 +113,7 @@ for broker in memory: redis://127.0.0.1:"$redis_port" redis://127.0.0.1:"$redis_
 done
 part "the demo pages in Chromium" \
   node tests/browser/demo.mjs "${demo_nodes[@]}"
+part "the devices page in Chromium, two nodes, with a node that is killed" env TIDEGATE="$(realpath "$binary")" node tests/browser/devices.mjs
 
 # Two nodes with history and presence of chat:*.
 rules='rules=[{pattern="chat:*",history={size=200,age="10m"},presence=true},{pattern="**"}]'

@@ -9,7 +9,6 @@ const OFFLINE_AFTER = 3000;
 const REPEAT_AFTER = 2000;             // without the device's confirmation
 const REPEATS_MAX = 30;
 const ROWS_MAX = 60;
-const REOPEN_AFTER = 3000;             // an event stream that the browser has given up
 
 const client = open();
 const cards = new Map();               // id of a device to its card
@@ -153,21 +152,11 @@ function showReader(name, text) {
 function watch() {
   for (const reader of readers) reader.close();
   readers = [];
-  if (document.hidden) return;
+  if (document.hidden || client.state !== 'open') return;
   const channel = statusOf(watched), query = token ? `?token=${encodeURIComponent(token)}` : '';
-  readers.push(connectMqtt('panel', { topics: [channel], message: (_, text) => showReader('mqtt', text) }));
-  let reopening;
-  const stream = () => {
-    const source = new EventSource(`/sse/${pathOf(channel)}${query}`);
-    source.onmessage = ({ data }) => showReader('sse', data);
-    source.onerror = () => {
-      if (source.readyState !== EventSource.CLOSED) return;
-      reopening = setTimeout(() => { opened = stream(); }, REOPEN_AFTER);
-    };
-    return source;
-  };
-  let opened = stream();
-  readers.push({ close: () => { clearTimeout(reopening); opened.close(); } });
+  const source = new EventSource(`/sse/${pathOf(channel)}${query}`);
+  source.onmessage = ({ data }) => showReader('sse', data);
+  readers = [source, connectMqtt('panel', { topics: [channel], message: (_, text) => showReader('mqtt', text) })];
 }
 
 function choose() {
@@ -206,6 +195,7 @@ async function showCommands() {
 for (const [id, { title }] of Object.entries(DEVICES)) $('watched').append(new Option(title, id, id === 'lamp', id === 'lamp'));
 $('watched').onchange = choose;
 document.addEventListener('visibilitychange', watch);
+client.on('state', watch);
 choose();
 
 // --- The devices themselves
