@@ -110,9 +110,7 @@ impl Speak for Mqtt {
             }
             Reply::Published { id, position } => self.published(id.as_ref(), position.is_some()),
             Reply::Pong { id } => self.pong(id.as_ref()),
-            Reply::Acknowledged => {
-                self.0.lock().outbound.released(self.0.carrier, self.0.version())
-            }
+            Reply::Acknowledged => self.0.lock().outbound.release(),
             Reply::Error(error) => self.refused(error),
             Reply::PatternEnded { .. }
             | Reply::History { .. }

@@ -15,6 +15,9 @@ use crate::publication::{Position, Publication};
 /// The first byte. Packets begin with 0x10 and above, frames with 0x81 and above.
 const MARK: u8 = 0x01;
 
+/// A frame in whose place in the queue a session writes what waited for an acknowledgement.
+pub const RELEASE: &[u8] = &[0x02];
+
 const HAS_POSITION: u8 = 0x01;
 const RETAIN: u8 = 0x02;
 const QOS_0: u8 = 0x04;

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use bytes::{Bytes, BytesMut};
 
 use super::carried;
-use super::marked::MarkedPublication;
+use super::marked::{MarkedPublication, RELEASE};
 use super::packet::FilterOptions;
 use super::properties::{REASON_STRING, SUBSCRIPTION_ID};
 use super::qos::Qos;
@@ -98,6 +98,9 @@ impl OutboundState {
     pub fn stamped(&mut self, frame: Bytes, carrier: Carrier, version: Version) -> Option<Bytes> {
         if self.is_over {
             return None;
+        }
+        if frame == RELEASE {
+            return self.released(carrier, version);
         }
         let Some(marked) = MarkedPublication::read(&frame) else {
             return self.fitting(frame, carrier);
@@ -223,8 +226,15 @@ impl OutboundState {
         is_known
     }
 
+    /// The frame that the session queues after an acknowledgement. None: nothing waits for one.
+    ///
+    /// What waits is not sent here: newer publications may have a place in the queue already.
+    pub fn release(&self) -> Option<Bytes> {
+        (!self.held.is_empty()).then_some(Bytes::from_static(RELEASE))
+    }
+
     /// What may be sent now of what waits.
-    pub fn released(&mut self, carrier: Carrier, version: Version) -> Option<Bytes> {
+    fn released(&mut self, carrier: Carrier, version: Version) -> Option<Bytes> {
         let mut frames = BytesMut::new();
         while self.in_flight.len() < self.receive_maximum
             && let Some((marked, is_retained)) = self.held.pop_front()
@@ -237,5 +247,68 @@ impl OutboundState {
             (self.held, self.held_bytes) = (VecDeque::new(), 0);
         }
         (!frames.is_empty()).then(|| frames.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::marked::MqttMarkedFrames;
+    use super::super::packet::RetainHandling;
+    use super::*;
+    use crate::protocol::Encode;
+    use crate::publication::{PayloadKind, Publication};
+
+    const TOPIC: &str = "a";
+
+    /// The publication with this number, as it is queued.
+    fn queued(number: u64) -> Bytes {
+        let payload = Bytes::from(number.to_string());
+        let position = Some(Position { epoch: 1, seq: number });
+        let publication = Publication { position, ..Publication::new(payload, PayloadKind::Text) };
+        MqttMarkedFrames::publication(TOPIC, &publication)
+    }
+
+    fn state(receive_maximum: u16) -> OutboundState {
+        let mut state = OutboundState::default();
+        state.limit(None, Some(receive_maximum));
+        let options = FilterOptions {
+            qos: Qos::One,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::Never,
+        };
+        let subscription = MqttSubscription {
+            options,
+            subscription_id: None,
+            granted: Qos::One,
+            wants_retained: false,
+            retained_at: None,
+            sent_up_to: None,
+        };
+        state.subscriptions.insert(Channel::new(TOPIC).unwrap(), subscription);
+        state
+    }
+
+    /// The last bytes of what is written for a frame.
+    fn written(state: &mut OutboundState, frame: Bytes) -> Option<u8> {
+        state.stamped(frame, Carrier::Stream, Version::V5).and_then(|it| it.last().copied())
+    }
+
+    #[test]
+    fn what_waits_for_an_acknowledgement_is_written_before_newer_publications() {
+        let mut state = state(1);
+        assert_eq!(written(&mut state, queued(1)), Some(b'1'));
+        assert_eq!(written(&mut state, queued(2)), None);
+        // The third is queued before the client acknowledges the first, and written after that.
+        assert!(state.acknowledge(1));
+        let release = state.release().expect("the second waits");
+        assert_eq!(written(&mut state, queued(3)), None);
+        assert_eq!(written(&mut state, release), Some(b'2'));
+        assert!(state.acknowledge(2));
+        let release = state.release().expect("the third waits");
+        assert_eq!(written(&mut state, release), Some(b'3'));
+        assert!(state.acknowledge(3));
+        assert_eq!(state.release(), None);
+        assert_eq!(written(&mut state, queued(4)), Some(b'4'));
     }
 }
