@@ -48,6 +48,7 @@ const SPOKEN: &[Spoken] = &[
         cost_max: 1.15,
         bytes_max: 3072.0,
     },
+    Spoken { name: "STOMP", settings: &[], request: stomp, cost_max: 1.3, bytes_max: 5120.0 },
 ];
 
 pub fn measure(length: Length, table: &mut Table) -> Result<()> {
@@ -82,5 +83,15 @@ fn mqtt_over_websockets(channel: &str) -> Request {
         path: "/ws",
         subprotocol: Some("mqtt"),
         opening: vec![Message::Binary(mqtt::opening(channel))],
+    }
+}
+
+fn stomp(channel: &str) -> Request {
+    let subscribe = format!("SUBSCRIBE\nid:sub-0\ndestination:/topic/{channel}\n\n\0");
+    let connect = "CONNECT\naccept-version:1.2\n\n\0".to_owned();
+    Request::WebSocket {
+        path: "/ws",
+        subprotocol: Some("v12.stomp"),
+        opening: vec![Message::Text(connect), Message::Text(subscribe)],
     }
 }

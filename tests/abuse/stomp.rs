@@ -75,7 +75,7 @@ fn attacks() -> Vec<(&'static str, Vec<String>, bool)> {
 #[tokio::test]
 async fn floods_of_stomp_frames_end_their_own_connections_alone_and_memory_returns() {
     let mut victim =
-        Victim::on_redis(&["limits.commands_per_second=0", "limits.bytes_per_second=0"]).await;
+        Victim::on_redis(&["limits.commands_per_second=0", "limits.bytes_per_second=0B"]).await;
     for (what, messages, ends) in attacks() {
         let mut clients = Vec::new();
         for _ in 0..attack_size(CONNECTIONS) {

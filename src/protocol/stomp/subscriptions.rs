@@ -101,6 +101,8 @@ impl StompSubscriptions {
         if let Some(id) = &requested.id {
             prefix.push_str(&format!("subscription:{}\n", version.escaped(id)));
         }
+        // Most sessions have few, and a vector's first growth would allocate room for four.
+        self.list.reserve_exact(1);
         self.list.push(StompSubscription {
             requested,
             number: self.numbered,
