@@ -182,7 +182,7 @@ fn subscribe(session: &MqttSession, packet: SubscribePacket) -> Result<Vec<Outco
                 outcomes.push(Ok(Command::SubscribePattern { id, pattern, echo }));
             }
             Ok(TopicFilter::Channel(channel)) => {
-                let requested = Requested { options: *options, subscription_id };
+                let requested = RequestedFilter { options: *options, subscription_id };
                 requested.add_commands(&mut state.outbound, id, channel, &mut outcomes);
             }
             Err(FilterFault { reason, what }) => {
@@ -195,12 +195,12 @@ fn subscribe(session: &MqttSession, packet: SubscribePacket) -> Result<Vec<Outco
 }
 
 /// A subscription that a client requests.
-struct Requested {
+struct RequestedFilter {
     options: FilterOptions,
     subscription_id: Option<u32>,
 }
 
-impl Requested {
+impl RequestedFilter {
     /// A subscription that the client has already is replaced (MQTT-3.8.4-3): one of QoS 1 continues where it was, so that
     /// no publication is lost, and gets nothing retained.
     fn add_commands(

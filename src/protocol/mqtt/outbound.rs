@@ -233,7 +233,7 @@ impl OutboundState {
         (!self.held.is_empty()).then_some(Bytes::from_static(RELEASE))
     }
 
-    /// What may be sent now of what waits.
+    /// What may be sent now of the queued frames.
     fn released(&mut self, carrier: Carrier, version: Version) -> Option<Bytes> {
         let mut frames = BytesMut::new();
         while self.in_flight.len() < self.receive_maximum

@@ -35,7 +35,7 @@ async fn a_new_mqtt_subscriber_gets_the_last_publication_as_retained(broker: Bro
 }
 
 #[tokio::test]
-async fn what_other_protocols_publish_is_retained_too() {
+async fn a_publication_of_another_protocol_is_retained_too() {
     let node = Node::standalone(&[HISTORY]).await;
     let mut json = Client::json(&node).await;
     let command = json!({"type": "publish", "id": 1, "channel": "lamp", "data": "on"});

@@ -131,7 +131,7 @@ async fn publications_have_the_identifier_of_their_subscription() {
 
 /// MQTT-3.1.2-24 and MQTT-3.1.2-25.
 #[tokio::test]
-async fn what_is_larger_than_the_client_takes_is_left_out() {
+async fn a_packet_that_is_larger_than_the_client_takes_is_left_out() {
     let node = Node::standalone(&[]).await;
     let connect = Connect { properties: vec![0x27, 0, 0, 0, 100], ..Connect::new(V5) };
     let mut reader = Mqtt::connect_with(&node, &connect).await;
