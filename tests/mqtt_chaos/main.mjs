@@ -16,7 +16,7 @@ import { isFault } from './plan.mjs';
 const SEED_TIME_MAX = 240_000;
 
 /** Figures that must not be zero: a test in which nothing of it happened proves nothing. */
-const NEEDED = ['acknowledged of QoS 1', 'acknowledged of QoS 2', 'received by MQTT', 'received by json', 'faults put into journals'];
+const NEEDED = ['acknowledged of QoS 1', 'acknowledged of QoS 2', 'received by MQTT', 'received with QoS 1', 'received by STOMP', 'received by json', 'faults put into journals'];
 
 const [first, seeds, parallel] = [numberOf('SEED', drawSeed()), numberOf('SEEDS', 1), Math.max(1, numberOf('PARALLEL', 2))];
 const options = { milliseconds: numberOf('MILLISECONDS', 3500), without: numbersOf('WITHOUT') };
