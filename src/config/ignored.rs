@@ -138,8 +138,8 @@ mod tests {
             assert_eq!(warnings, [expected]);
         }
         let [warning] = &of_variables(&["TIDEGATE_LISTEN"])[..] else { panic!("one warning") };
-        let both = "did you mean TIDEGATE__INTERNAL__LISTEN or TIDEGATE__SERVER__LISTEN?";
-        assert!(warning.ends_with(both), "{warning}");
+        let all = "did you mean TIDEGATE__INTERNAL__LISTEN or TIDEGATE__MQTT__LISTEN or TIDEGATE__SERVER__LISTEN?";
+        assert!(warning.ends_with(all), "{warning}");
         let warnings = of_variables(&["TIDEGATE_HOME"]);
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].contains(REFERENCE) && !warnings[0].contains("hush"), "{warnings:?}");

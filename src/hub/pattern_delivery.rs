@@ -2,17 +2,25 @@
 
 use std::collections::HashMap;
 
-use super::patterns::{DirectDelivery, PatternMatches};
-use super::registry::Registry;
+use super::channels::Channels;
+use super::fan_out::FanOut;
+use super::patterns::{DirectDelivery, PatternMatches, Patterns};
 use super::subscribers::Subscriber;
 use crate::close::Close;
 use crate::protocol::{Encoded, Format, Push};
-use crate::publication::{Channel, Publication};
+use crate::publication::Publication;
 use crate::telemetry;
 
-impl Registry {
+/// The parts of the registry that deliver to the subscribers of patterns.
+pub struct PatternDelivery<'a> {
+    pub patterns: &'a Patterns,
+    pub channels: &'a Channels,
+    pub fan_out: &'a FanOut,
+}
+
+impl PatternDelivery<'_> {
     /// Delivers a publication to the subscribers of patterns that match its channel.
-    pub(super) fn deliver_by_patterns(
+    pub fn deliver(
         &self,
         channel: &str,
         matches: &PatternMatches,
@@ -35,7 +43,7 @@ impl Registry {
     }
 
     /// Tells the subscribers of patterns that match the channel that they may miss publications of it.
-    pub(super) fn push_gap_by_patterns(&self, channel: &str, reason: &'static str) {
+    pub fn push_gap(&self, channel: &str, reason: &'static str) {
         let Some(matches) = self.patterns.matching(channel) else { return };
         let subscribers = self.channels.shard(channel).subscribers(channel);
         let direct = DirectDelivery { subscribers, ended: Vec::new() };
@@ -57,7 +65,7 @@ impl Registry {
     }
 
     /// Tells every subscriber of a pattern that publications of any of its channels may be missing.
-    pub(super) fn push_gap_of_patterns(&self, reason: &'static str) {
+    pub fn push_gap_of_all(&self, reason: &'static str) {
         let mut to_flush = Vec::new();
         for (number, pattern, subscriber) in self.patterns.all() {
             let gap = Push::PatternGap { pattern: pattern.as_str(), reason };
@@ -71,26 +79,7 @@ impl Registry {
         }
         self.fan_out.flush(to_flush, 0);
     }
-
-    /// Ends a session's subscription to a channel.
-    pub(super) fn remove_subscriber(&self, channel: &Channel, number: u64) {
-        let (removed, is_settled) = self.channels.remove_subscriber(channel, number);
-        let Some(subscriber) = removed else { return };
-        subscriber.outbound.end_subscription(number);
-        let session = subscriber.outbound.session();
-        // What the channel still held for the subscription is not delivered to the session any more.
-        if self.patterns.unsubscribed(session, channel, number)
-            && !is_settled
-            && let Some(frame) =
-                subscriber.format.push(&Push::Gap { channel: channel.as_str(), reason: UNSETTLED })
-        {
-            subscriber.outbound.push_own_or_close(frame);
-        }
-    }
 }
-
-/// Why a session that unsubscribes from a channel, and whose pattern shows it from then on, may miss publications.
-const UNSETTLED: &str = "catching_up";
 
 /// Closes the connection if its protocol has no message for a gap and asks for that.
 fn close_on_gap(subscriber: &Subscriber) -> bool {

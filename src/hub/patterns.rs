@@ -5,6 +5,7 @@
 //! each channel that it matches. A session that is subscribed to a channel itself gets that channel's publications by that
 //! subscription alone.
 
+mod direct_delivery;
 mod pattern_session;
 mod trie;
 
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use self::direct_delivery::DirectDelivery;
 pub use self::pattern_session::PatternSession;
 use self::trie::PatternTrie;
 use super::subscribers::{Snapshot, Subscriber, Subscribers};
@@ -56,15 +58,6 @@ pub struct PatternSubscriber {
 
 /// The subscriptions that match a channel at one moment.
 pub struct PatternMatches(Vec<Snapshot<PatternSubscriber>>);
-
-/// The direct subscribers to which a publication was delivered, or will be.
-#[derive(Default)]
-pub struct DirectDelivery {
-    /// None: the channel has none.
-    pub subscribers: Option<Snapshot>,
-    /// The numbers of those whose subscription had ended.
-    pub ended: Vec<u64>,
-}
 
 impl Patterns {
     pub fn new(rules: Rules) -> Self {

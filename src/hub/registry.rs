@@ -10,6 +10,7 @@ use super::channel_traffic::TrafficMeasure;
 use super::channels::Channels;
 use super::connections::Connections;
 use super::fan_out::FanOut;
+use super::pattern_delivery::PatternDelivery;
 use super::patterns::{DirectDelivery, Patterns};
 use super::recovery_queue::{RecoveryQueue, RecoveryTask};
 use super::rollup_delivery::RollupDelivery;
@@ -21,6 +22,9 @@ use crate::protocol::Push;
 use crate::publication::{Channel, Position, Publication};
 use crate::rules::Rules;
 use crate::telemetry;
+
+/// Why a session that unsubscribes from a channel, and whose pattern shows it from then on, may miss publications.
+const UNSETTLED: &str = "catching_up";
 
 /// The channels and connections of this node. Each part guards its own data; what needs several parts is a
 /// method here or a function in a file above: [`resuming`](super::resuming) adds subscribers,
@@ -73,9 +77,11 @@ impl Registry {
             }
             BrokerEvent::Gap { channel, reason } => {
                 self.push_gap(channel.as_str(), reason);
-                self.push_gap_by_patterns(channel.as_str(), reason);
+                self.pattern_delivery().push_gap(channel.as_str(), reason);
             }
-            BrokerEvent::PatternsInterrupted { reason } => self.push_gap_of_patterns(reason),
+            BrokerEvent::PatternsInterrupted { reason } => {
+                self.pattern_delivery().push_gap_of_all(reason);
+            }
             BrokerEvent::Presence { channel, user, change, info } => {
                 self.push_to_subscribers(channel, &Push::Presence { channel, user, change, info });
             }
@@ -95,7 +101,28 @@ impl Registry {
         };
         let mut direct = DirectDelivery::default();
         self.deliver_directly(channel, publication.clone(), more, received, Some(&mut direct));
-        self.deliver_by_patterns(channel, &matches, &publication, &direct);
+        self.pattern_delivery().deliver(channel, &matches, &publication, &direct);
+    }
+
+    fn pattern_delivery(&self) -> PatternDelivery<'_> {
+        let Self { patterns, channels, fan_out, .. } = self;
+        PatternDelivery { patterns, channels, fan_out }
+    }
+
+    /// Ends a session's subscription to a channel.
+    pub(super) fn remove_subscriber(&self, channel: &Channel, number: u64) {
+        let (removed, is_settled) = self.channels.remove_subscriber(channel, number);
+        let Some(subscriber) = removed else { return };
+        subscriber.outbound.end_subscription(number);
+        let session = subscriber.outbound.session();
+        // What the channel still held for the subscription is not delivered to the session any more.
+        if self.patterns.unsubscribed(session, channel, number)
+            && !is_settled
+            && let Some(frame) =
+                subscriber.format.push(&Push::Gap { channel: channel.as_str(), reason: UNSETTLED })
+        {
+            subscriber.outbound.push_own_or_close(frame);
+        }
     }
 
     /// Delivers it to the channel's subscribers, or holds it while the channel catches up. Fills `direct` with them.

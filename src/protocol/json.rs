@@ -5,6 +5,7 @@ pub(super) mod depth;
 pub(super) mod fault;
 mod pattern;
 pub(super) mod publication;
+mod raw_command;
 pub(super) mod readable;
 mod start;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::patterns::PatternRequest;
+use super::pattern_request::PatternRequest;
 use super::run_search::{FollowRequest, RunCheck};
 use crate::auth::{Identity, TokenRefused};
 use crate::broker::{PublishedEvent, Receipt, Unavailable};

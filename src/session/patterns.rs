@@ -3,39 +3,18 @@
 use std::sync::Arc;
 
 use super::Session;
+use super::pattern_request::PatternRequest;
+use super::session_patterns::SessionPatterns;
 use super::state::{close_of, code_of};
 use crate::auth::access::PatternShown;
 use crate::broker::Unavailable;
 use crate::close::Close;
-use crate::hub::{Hub, PatternInterest, PatternSession, PatternSubscription};
+use crate::hub::PatternSession;
 use crate::protocol::{Code, Id, Push, Reply, ReplyError, Speak};
 use crate::rules::SubscriptionPattern;
 
 /// The `gap` reason for a client that resumes: what was published to a pattern meanwhile is not read again.
 const NOT_RECOVERED: &str = "not_recovered";
-
-/// The patterns of a session that has any.
-pub struct SessionPatterns {
-    hub: Hub,
-    session: Arc<PatternSession>,
-    /// At most `session.patterns_max`.
-    list: Vec<PatternSubscription>,
-}
-
-impl Drop for SessionPatterns {
-    fn drop(&mut self) {
-        self.list.clear();
-        self.hub.end_patterns(self.session.id());
-    }
-}
-
-/// A pattern that the broker has not confirmed yet.
-pub struct PatternRequest {
-    id: Option<Id>,
-    pub interest: PatternInterest,
-    echo: bool,
-    partial: bool,
-}
 
 impl Session {
     /// Subscribes to a pattern that the state has allowed. The session reads no further commands until the broker has

@@ -77,7 +77,7 @@ fn every_setting_that_a_page_names_exists() {
     for (file, code) in code_spans() {
         for name in names(&code) {
             let Some((section, key)) = name.split_once('.') else { continue };
-            if !sections.contains(section) || ["lua", "rs"].contains(&key) {
+            if !sections.contains(section) || ["js", "lua", "rs"].contains(&key) {
                 continue;
             }
             // A section of keys, or a key of a rule without `rules.`.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::DirectDelivery;
+use super::direct_delivery::DirectDelivery;
 use crate::auth::Identity;
 use crate::publication::{Channel, Position, SessionId};
 

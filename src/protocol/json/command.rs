@@ -1,100 +1,21 @@
 //! Decodes commands. A message that is not a JSON object ends the connection; any other fault gets an error
 //! reply.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
 use super::fault::{NOT_AN_OBJECT, bad_request, malformed};
 use super::pattern;
+use super::raw_command::RawCommand;
 use super::readable::is_readable_json;
 use super::start;
 use crate::close::Close;
 use crate::protocol::{
-    Command, DecodeError, Decoded, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Id,
+    Command, DecodeError, Decoded, HISTORY_LIMIT, HISTORY_LIMIT_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
     Message, ReplyError, Token,
 };
 use crate::publication::{Channel, PayloadKind, Position, Publication};
-
-/// Channels and from where to replay each, in the client's order, which is also that of the replies.
-pub type RequestedChannels<'a> = Vec<(String, &'a RawValue)>;
-
-/// A command before validation. Unknown fields are ignored, for clients newer than the node.
-#[derive(Deserialize)]
-pub(super) struct RawCommand<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Option<Cow<'a, str>>,
-    id: Option<i64>,
-    #[serde(borrow)]
-    pub channel: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "in_order")]
-    pub channels: Option<RequestedChannels<'a>>,
-    #[serde(borrow)]
-    pub pattern: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub since: Option<Cow<'a, str>>,
-    pub last: Option<i64>,
-    pub echo: Option<bool>,
-    limit: Option<i64>,
-    /// Some also for `null`, which is a valid payload.
-    #[serde(borrow, default, deserialize_with = "present")]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    base64: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    idempotency_key: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    traceparent: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    token: Option<Cow<'a, str>>,
-}
-
-impl RawCommand<'_> {
-    pub fn id(&self) -> Option<Id> {
-        self.id.map(Id::from)
-    }
-}
-
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-fn in_order<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<RequestedChannels<'de>>, D::Error> {
-    struct InOrder;
-
-    impl<'de> Visitor<'de> for InOrder {
-        type Value = RequestedChannels<'de>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object of channels, each with a position or null")
-        }
-
-        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-            let mut channels = Vec::new();
-            while let Some(entry) = map.next_entry::<String, _>()? {
-                channels.push(entry);
-            }
-            let names: HashSet<&str> = channels.iter().map(|(name, _)| name.as_str()).collect();
-            if names.len() < channels.len() {
-                return Err(serde::de::Error::custom("channels contains a name twice"));
-            }
-            Ok(channels)
-        }
-    }
-
-    deserializer.deserialize_map(InOrder).map(Some)
-}
 
 pub fn decode(message: &Message) -> Decoded {
     if message.kind == PayloadKind::Binary {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::command::RawCommand;
+use super::raw_command::RawCommand;
 use crate::protocol::{Command, ReplyError};
 use crate::rules::SubscriptionPattern;
 
 /// The commands of a message, or what is wrong with it.
-type Commands = Result<Vec<Result<Command, ReplyError>>, String>;
+type PatternCommands = Result<Vec<Result<Command, ReplyError>>, String>;
 
 /// The command that subscribes to `pattern`.
-pub fn subscribe(raw: &RawCommand<'_>) -> Commands {
+pub fn subscribe(raw: &RawCommand<'_>) -> PatternCommands {
     if raw.since.is_some() || raw.last.is_some() {
         return Err(
             "a pattern has no since and no last: resume its channels with `channels`, then \
@@ -25,7 +25,7 @@ pub fn subscribe(raw: &RawCommand<'_>) -> Commands {
 }
 
 /// The command that unsubscribes from `pattern`.
-pub fn unsubscribe(raw: &RawCommand<'_>) -> Commands {
+pub fn unsubscribe(raw: &RawCommand<'_>) -> PatternCommands {
     let pattern = only(raw)?.to_owned();
     Ok(vec![Ok(Command::UnsubscribePattern { id: raw.id(), pattern })])
 }

@@ -228,7 +228,7 @@ impl OutboundState {
 
     /// The frame that the session queues after an acknowledgement. None: nothing waits for one.
     ///
-    /// What waits is not sent here: newer publications may have a place in the queue already.
+    /// The held publications are not sent here: newer ones may have a place in the queue already.
     pub fn release(&self) -> Option<Bytes> {
         (!self.held.is_empty()).then_some(Bytes::from_static(RELEASE))
     }
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_an_acknowledgement_is_written_before_newer_publications() {
+    fn publications_that_wait_for_an_acknowledgement_are_written_before_newer_ones() {
         let mut state = state(1);
         assert_eq!(written(&mut state, queued(1)), Some(b'1'));
         assert_eq!(written(&mut state, queued(2)), None);

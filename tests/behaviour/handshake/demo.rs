@@ -105,7 +105,7 @@ async fn the_demo_pages_learn_how_to_publish_on_their_node() {
 
 #[tokio::test]
 async fn the_demo_pages_learn_the_address_for_mqtt_over_tcp() {
-    let node = Node::standalone(&["mqtt.listen=0.0.0.0:0"]).await;
+    let node = Node::standalone(&["mqtt.listen=0.0.0.0:0", "auth.mode=none"]).await;
     let facts = facts(&node).await;
     let url = facts["mqtt"].as_str().expect("an address");
     let address = url.strip_prefix("mqtt://").and_then(|it| it.strip_suffix('/'));
