@@ -123,7 +123,8 @@ async fn a_client_that_resets_requests_without_end_is_disconnected() {
         }
     }
     let ended = attacker.ended().await.expect_err("the node has ended it");
-    assert_eq!(ended.reason(), Some(Reason::ENHANCE_YOUR_CALM));
+    // A client that still sends when the node closes the socket may lose the reason to a reset of TCP.
+    assert!(ended.is_io() || ended.reason() == Some(Reason::ENHANCE_YOUR_CALM), "{ended}");
     node.wait_for_metric(&rejected("http2"), 1.).await;
     node.wait_for_metric(SSE, 0.).await;
     node.wait_for_metric("tidegate_http2_connections", 0.).await;
