@@ -7,10 +7,13 @@
 // TIDEGATE selects another binary than target/debug/tidegate. Prints a line for each check; exits with 1 at the first failure.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import net from 'node:net';
+import { promisify } from 'node:util';
 import { EventSource } from 'eventsource';
 import { Checks } from '../browser/lib/checks.mjs';
+import { blocks, evaluate } from '../browser/lib/page_blocks.mjs';
 import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
 import { until } from '../browser/lib/wait.mjs';
 
@@ -83,6 +86,25 @@ const checks = {
     await until('the updates', () => listed.data.length === 2 && anonymous.data.length === 1);
     assert.deepEqual([listed.data, anonymous.data], [['private', 'public'], ['public']]);
   },
+};
+
+const here = (code, node) => code.replaceAll('https://tide.example.com', `http://127.0.0.1:${node.port}`);
+
+checks['the page of docs/MERCURE.md shows what its shell publishes'] = async ([a, b]) => {
+  const [[page], [shell]] = [blocks('docs/MERCURE.md', 'js'), blocks('docs/MERCURE.md', 'sh')];
+  const shown = [];
+  class Followed extends EventSource {
+    constructor(...given) {
+      super(...given);
+      sources.push(this);
+    }
+  }
+  evaluate(here(page, b), 'undefined', { EventSource: Followed, console: { log: (data) => shown.push(data) } });
+  await until('the stream is open', () => sources.at(-1)?.readyState === EventSource.OPEN);
+  const { stdout } = await promisify(execFile)('bash', ['-ec', here(shell, a)], { env: { ...process.env, TOKEN: PUBLISHER } });
+  assert.match(stdout, /^\d+-\d+$/);
+  await until('the update', () => shown.length);
+  assert.deepEqual(shown, ['{"price":1}']);
 };
 
 /** A port that leads each connection to a node that accepts it. */

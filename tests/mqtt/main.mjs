@@ -10,6 +10,7 @@ import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import mqtt from 'mqtt';
 import { Checks } from '../browser/lib/checks.mjs';
+import { blocks, evaluate } from '../browser/lib/page_blocks.mjs';
 import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
 import { until } from '../browser/lib/wait.mjs';
 import { balance } from '../pusher/balancer.mjs';
@@ -96,6 +97,17 @@ for (const version of ['3', '5']) {
     assert.deepEqual(printed, [['QoS 0', 0, false], ['QoS 1', 1, false], ['QoS 2', 1, false], ['QoS 2', 0, true], ['live', 0, false]]);
   };
 }
+
+checks['the client of docs/MQTT.md gets what it publishes'] = async ([a]) => {
+  const [code] = blocks('docs/MQTT.md', 'js');
+  const here = code.replace('import { connect } from "mqtt";', '').replace('127.0.0.1:8080', `127.0.0.1:${a.port}`);
+  const client = evaluate(here, 'client', { connect: mqtt.connect });
+  clients.push(client);
+  const messages = [];
+  client.on('message', (topic, payload) => messages.push([topic, payload.toString()]));
+  const [first] = await until('its message', () => messages.length && messages);
+  assert.deepEqual(first, ['site/1/temperature', '21.5']);
+};
 
 const ofTwoNodes = {
   async 'a subscriber whose node is killed comes back and gets what is retained and what follows'(nodes) {

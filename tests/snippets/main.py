@@ -55,6 +55,10 @@ ELSEWHERE = {
     ("docs/STOMP.md", "const client = new Client({"): "needs stompjs; tests/stomp/main.mjs runs it",
     ("docs/STOMP.md", 'client = stomp.WSStompConnection([("127.0.0.1", 8080)], ws_path="/ws", '
      'header={"Sec-WebSocket-Protocol": "v12.stomp"})'): "needs stomp.py; tests/stomp/main.mjs runs it",
+    ("docs/MQTT.md", 'import { connect } from "mqtt";'): "needs mqtt.js; tests/mqtt/main.mjs runs it",
+    ("docs/MERCURE.md", 'const url = new URL("https://tide.example.com/.well-known/mercure");'): "tests/mercure/main.mjs runs it",
+    ("docs/MERCURE.md", 'curl -H "Authorization: Bearer $TOKEN" -d topic=https://example.com/books/1 -d \'data={"price":1}\' '
+     "https://tide.example.com/.well-known/mercure"): "tests/mercure/main.mjs runs it",
     ("docs/protocol/server-sent-events.md", 'var news = new EventSource("http://127.0.0.1:8080/sse/news");'): BROWSER
     + "tests/browser/sse.mjs",
     ("web/client/README.md", 'import { connect } from "tidegate";'): CLIENT,

@@ -15,6 +15,7 @@ import { promisify } from 'node:util';
 import { Client, Versions } from '@stomp/stompjs';
 import WebSocket from 'ws';
 import { Checks } from '../browser/lib/checks.mjs';
+import { blocks, evaluate } from '../browser/lib/page_blocks.mjs';
 import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
 import { until } from '../browser/lib/wait.mjs';
 
@@ -197,6 +198,43 @@ const checks = {
     assert.match(stdout, /^all is well$/m);
   },
 };
+
+Object.assign(checks, {
+  async 'the JavaScript of docs/STOMP.md shows what is published'([a, b]) {
+    const here = blocks('docs/STOMP.md', 'js')[0].replace('wss://tide.example.com', `ws://127.0.0.1:${b.port}`);
+    const shown = [];
+    clients.push(evaluate(here, 'client', { Client, token: 'none', show: (body) => shown.push(body) }));
+    const writer = await connect(a.port);
+    // Until the subscription is confirmed.
+    await until('it shows what is published', async () => {
+      await publish(writer, '/topic/news', 'from another client');
+      return shown.length;
+    });
+    assert.equal(shown[0], 'from another client');
+  },
+
+  async 'the Python of docs/STOMP.md gets what is published'([a, b]) {
+    const here = blocks('docs/STOMP.md', 'py')[0].replace('8080', String(a.port));
+    const script = `import queue, stomp\ntoken = "none"\n${here}
+messages = queue.Queue()
+class Listener(stomp.ConnectionListener):
+    def on_message(self, frame):
+        messages.put(frame.body)
+client.set_listener("", Listener())
+print("subscribed", flush=True)
+print(messages.get(timeout=20))
+client.disconnect()
+`;
+    const running = promisify(execFile)(PYTHON, ['-c', script]);
+    let ended = false;
+    running.finally(() => { ended = true; }).catch(() => {});
+    await until('it gets what is published', async () => {
+      await b.publish('news', 'from a service');
+      return ended;
+    });
+    assert.match((await running).stdout, /^from a service$/m);
+  },
+});
 
 const ofSpring = {
   async "Spring's client sends and gets texts and objects, with its own converters"([a, b]) {
