@@ -87,7 +87,8 @@ impl PendingPoll {
         let kind = if of_stream.is_some() { ShortRequest::Stream } else { ShortRequest::Poll };
         match of_stream {
             Some(of_stream) => {
-                response = of_stream.answer(response).await;
+                // Boxed, so that a waiting poll holds no memory for it.
+                response = Box::pin(of_stream.answer(response)).await;
                 stream_answer::complete(origin.as_deref(), response.headers_mut());
             }
             None => cors::allow_reading(origin.as_deref(), response.headers_mut()),
