@@ -9,12 +9,11 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import net from 'node:net';
 import { promisify } from 'node:util';
 import { EventSource } from 'eventsource';
-import { Checks } from '../browser/lib/checks.mjs';
+import { balance } from '../browser/lib/balancer.mjs';
+import { checkLibraries } from '../browser/lib/library_checks.mjs';
 import { blocks, evaluate } from '../browser/lib/page_blocks.mjs';
-import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
 import { until } from '../browser/lib/wait.mjs';
 
 const SECRET = 'a secret of thirty-two bytes or more';
@@ -107,27 +106,6 @@ checks['the page of docs/MERCURE.md shows what its shell publishes'] = async ([a
   assert.deepEqual(shown, ['{"price":1}']);
 };
 
-/** A port that leads each connection to a node that accepts it. */
-async function balance(nodes) {
-  const sockets = new Set();
-  const server = net.createServer((client) => {
-    const connect = (at) => {
-      if (at === nodes.length) return client.destroy();
-      const upstream = net.connect(nodes[at].port, '127.0.0.1');
-      let connected = false;
-      upstream.on('connect', () => { connected = true; client.pipe(upstream).pipe(client); });
-      upstream.on('error', () => { if (connected) client.destroy(); else connect(at + 1); });
-      upstream.on('close', () => { if (connected) client.destroy(); });
-      client.on('error', () => upstream.destroy());
-      client.on('close', () => upstream.destroy());
-    };
-    sockets.add(client);
-    connect(0);
-  });
-  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
-  return { port: server.address().port, close: () => { server.close(); sockets.forEach((it) => it.destroy()); } };
-}
-
 const ofTwoNodes = {
   async 'a subscriber whose node is killed reconnects by itself and gets every update once'(nodes) {
     const [a, b] = nodes;
@@ -148,21 +126,4 @@ const ofTwoNodes = {
   },
 };
 
-async function run(title, checks, ...given) {
-  console.log(`-- ${title}`);
-  const ran = new Checks();
-  for (const [what, check] of Object.entries(checks)) {
-    await ran.check(what, () => check(...given));
-    if (ran.failed) process.exit(1);
-    sources.splice(0).forEach((source) => source.close());
-  }
-}
-
-const scratch = new Scratch('tidegate-mercure-');
-const memory = await Node.start(scratch, { name: 'memory', settings: SETTINGS });
-await run('one node', checks, [memory, memory]);
-const redis = await Redis.start(scratch);
-const nodes = [await Node.start(scratch, { name: 'a', redis, settings: SETTINGS }), await Node.start(scratch, { name: 'b', redis, settings: SETTINGS })];
-await run('two nodes', { ...checks, ...ofTwoNodes }, nodes, redis);
-for (const node of [memory, ...nodes]) assert.deepEqual(node.panics(), []);
-process.exit(0);
+await checkLibraries({ name: 'mercure', settings: SETTINGS, checks, ofTwoNodes, after: () => sources.splice(0).forEach((source) => source.close()) });

@@ -9,12 +9,11 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import mqtt from 'mqtt';
-import { Checks } from '../browser/lib/checks.mjs';
+import { balance } from '../browser/lib/balancer.mjs';
+import { checkLibraries } from '../browser/lib/library_checks.mjs';
 import { blocks, evaluate } from '../browser/lib/page_blocks.mjs';
-import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
+import { PYTHON, output } from '../browser/lib/python.mjs';
 import { until } from '../browser/lib/wait.mjs';
-import { balance } from '../pusher/balancer.mjs';
-import { PYTHON, output } from '../pusher/python.mjs';
 
 const ANYONE = 'subscribe = "anyone", publish = "anyone", patterns = true';
 const SETTINGS = {
@@ -129,20 +128,4 @@ const ofTwoNodes = {
   },
 };
 
-async function run(title, checks, ...given) {
-  console.log(`-- ${title}`);
-  const ran = new Checks();
-  for (const [what, check] of Object.entries(checks)) {
-    await ran.check(what, () => check(...given));
-    if (ran.failed) process.exit(1);
-    await Promise.all(clients.splice(0).map((client) => client.endAsync(true)));
-  }
-}
-
-const scratch = new Scratch('tidegate-mqtt-');
-const memory = await Node.start(scratch, { name: 'memory', settings: SETTINGS });
-await run('one node', checks, [memory, memory]);
-const redis = await Redis.start(scratch);
-const nodes = [await Node.start(scratch, { name: 'a', redis, settings: SETTINGS }), await Node.start(scratch, { name: 'b', redis, settings: SETTINGS })];
-await run('two nodes with Redis', { ...checks, ...ofTwoNodes }, nodes, redis);
-process.exit(0);
+await checkLibraries({ name: 'mqtt', settings: SETTINGS, checks, ofTwoNodes, after: () => Promise.all(clients.splice(0).map((client) => client.endAsync(true))) });

@@ -11,7 +11,7 @@ import { Browser } from '../browser/lib/browser.mjs';
 import { Checks } from '../browser/lib/checks.mjs';
 import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
 import { APP, SETTINGS, server } from './application.mjs';
-import { balance } from './balancer.mjs';
+import { balance } from '../browser/lib/balancer.mjs';
 import { Site } from './site.mjs';
 
 /** Names of the site. Pages of the first may connect. A node on loopback accepts loopback's names of pages without a list. */

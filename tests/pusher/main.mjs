@@ -14,12 +14,11 @@ import Echo from 'laravel-echo';
 import Server from 'pusher';
 import Pusher from 'pusher-js';
 import nacl from 'tweetnacl';
-import { Checks } from '../browser/lib/checks.mjs';
-import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
+import { balance } from '../browser/lib/balancer.mjs';
+import { checkLibraries } from '../browser/lib/library_checks.mjs';
+import { PYTHON, output } from '../browser/lib/python.mjs';
 import { until } from '../browser/lib/wait.mjs';
 import { APP, SETTINGS, server } from './application.mjs';
-import { balance } from './balancer.mjs';
-import { PYTHON, output } from './python.mjs';
 
 const signer = server(1);
 
@@ -283,21 +282,4 @@ const ofTwoNodes = {
   },
 };
 
-async function run(title, checks, ...given) {
-  console.log(`-- ${title}`);
-  const ran = new Checks();
-  for (const [what, check] of Object.entries(checks)) {
-    await ran.check(what, () => check(...given));
-    if (ran.failed) process.exit(1);
-    clients.splice(0).forEach((client) => client.disconnect());
-  }
-}
-
-const scratch = new Scratch('tidegate-pusher-');
-const memory = await Node.start(scratch, { name: 'memory', settings: SETTINGS });
-await run('one node', checks, [memory, memory]);
-const redis = await Redis.start(scratch);
-const nodes = [await Node.start(scratch, { name: 'a', redis, settings: SETTINGS }), await Node.start(scratch, { name: 'b', redis, settings: SETTINGS })];
-await run('two nodes', { ...checks, ...ofTwoNodes }, nodes, redis);
-for (const node of [memory, ...nodes]) assert.deepEqual(node.panics(), []);
-process.exit(0);
+await checkLibraries({ name: 'pusher', settings: SETTINGS, checks, ofTwoNodes, after: () => clients.splice(0).forEach((client) => client.disconnect()) });

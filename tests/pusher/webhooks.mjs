@@ -15,7 +15,7 @@ import Pusher from 'pusher-js';
 import { Checks } from '../browser/lib/checks.mjs';
 import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
 import { until } from '../browser/lib/wait.mjs';
-import { PYTHON, output } from './python.mjs';
+import { PYTHON, output } from '../browser/lib/python.mjs';
 
 /** Code lines of the program, at most: it is to be read on the page. */
 const LINES_MAX = 28;

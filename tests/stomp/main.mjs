@@ -9,14 +9,14 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Client, Versions } from '@stomp/stompjs';
 import WebSocket from 'ws';
-import { Checks } from '../browser/lib/checks.mjs';
+import { balance } from '../browser/lib/balancer.mjs';
+import { checkLibraries } from '../browser/lib/library_checks.mjs';
 import { blocks, evaluate } from '../browser/lib/page_blocks.mjs';
-import { Node, Redis, Scratch } from '../browser/lib/processes.mjs';
+import { PYTHON } from '../browser/lib/python.mjs';
 import { until } from '../browser/lib/wait.mjs';
 
 // stompjs uses that of the browser, which Node 20 has not.
@@ -29,8 +29,6 @@ const SETTINGS = {
 
 /** Java's libraries, which tests/setup.sh installs where Java and Maven are. */
 const SPRING = process.env.SPRING || fileURLToPath(new URL('../../target/test-tools/spring', import.meta.url));
-
-const PYTHON = process.env.PYTHON || fileURLToPath(new URL('../../target/test-tools/venv/bin/python', import.meta.url));
 
 let number = 0;
 const name = (kind) => `${kind}-${++number}`;
@@ -244,22 +242,6 @@ const ofSpring = {
   },
 };
 
-/** Forwards connections to the first node that runs. */
-async function balance(nodes) {
-  const sockets = new Set();
-  const balancer = net.createServer((inside) => {
-    const node = nodes.find((it) => it.isRunning);
-    const outside = net.connect(node.port, '127.0.0.1');
-    for (const [from, to] of [[inside, outside], [outside, inside]]) {
-      sockets.add(from);
-      from.on('error', () => to.destroy()).on('close', () => { to.destroy(); sockets.delete(from); });
-      from.pipe(to);
-    }
-  });
-  await new Promise((listening) => balancer.listen(0, '127.0.0.1', listening));
-  return { port: balancer.address().port, close: () => { balancer.close(); for (const socket of sockets) socket.destroy(); } };
-}
-
 /** A client that subscribes whenever it is connected, from where it left off, and collects what it got. */
 async function follower(port, destination) {
   const state = { bodies: [], last: null, recovered: [] };
@@ -317,23 +299,6 @@ const ofTwoNodes = {
   },
 };
 
-async function run(title, checks, ...given) {
-  console.log(`-- ${title}`);
-  const ran = new Checks();
-  for (const [what, check] of Object.entries(checks)) {
-    await ran.check(what, () => check(...given));
-    if (ran.failed) process.exit(1);
-    await Promise.all(clients.splice(0).map((client) => client.deactivate({ force: true })));
-  }
-}
-
-const scratch = new Scratch('tidegate-stomp-');
-const withSpring = fs.existsSync(SPRING) ? { ...checks, ...ofSpring } : checks;
-if (withSpring === checks) console.log("skipped: Spring's client, because tests/setup.sh has found no Java and Maven");
-const memory = await Node.start(scratch, { name: 'memory', settings: SETTINGS });
-await run('one node', withSpring, [memory, memory]);
-const redis = await Redis.start(scratch);
-const nodes = [await Node.start(scratch, { name: 'a', redis, settings: SETTINGS }), await Node.start(scratch, { name: 'b', redis, settings: SETTINGS })];
-await run('two nodes', { ...withSpring, ...ofTwoNodes }, nodes, redis);
-for (const node of [memory, ...nodes]) assert.deepEqual(node.panics(), []);
-process.exit(0);
+if (fs.existsSync(SPRING)) Object.assign(checks, ofSpring);
+else console.log("skipped: Spring's client, because tests/setup.sh has found no Java and Maven");
+await checkLibraries({ name: 'stomp', settings: SETTINGS, checks, ofTwoNodes, after: () => Promise.all(clients.splice(0).map((client) => client.deactivate({ force: true }))) });

@@ -7,6 +7,10 @@ export async function balance(nodes) {
   const sockets = new Set();
   const balancer = net.createServer((inside) => {
     const node = nodes.find((it) => it.isRunning);
+    if (!node) {
+      inside.destroy();
+      return;
+    }
     const outside = net.connect(node.port, '127.0.0.1');
     for (const [from, to] of [[inside, outside], [outside, inside]]) {
       sockets.add(from);
