@@ -25,18 +25,28 @@ pub fn token<'a>(headers: &'a HeaderMap, query: Query<'a>) -> Option<Cow<'a, str
 
 /// The token of a request to a hub of updates: `Authorization: Bearer`, or else a parameter of the query, or else a cookie.
 pub fn token_for_updates<'a>(headers: &'a HeaderMap, query: Query<'a>) -> Option<Cow<'a, str>> {
+    sent_by_client(headers, query).or_else(|| of_cookie(headers))
+}
+
+/// Whether that token is one that a browser sends by itself, whichever page makes it send the request.
+pub fn is_sent_by_browser(headers: &HeaderMap, query: Query<'_>) -> bool {
+    sent_by_client(headers, query).is_none() && of_cookie(headers).is_some()
+}
+
+fn sent_by_client<'a>(headers: &'a HeaderMap, query: Query<'a>) -> Option<Cow<'a, str>> {
     const PARAMETERS: [&str; 3] = ["authorization", "access_token", "token"];
-    const COOKIES: [&str; 2] = ["mercureAuthorization", "__Secure-mercure_access_token"];
     let header = http::bearer(headers).map(<[u8]>::trim_ascii).map(String::from_utf8_lossy);
     let of_query = || {
         let mut given = PARAMETERS.iter().filter_map(|name| query.first(name));
         given.next().map(Parameter::decoded_lossy)
     };
-    let of_cookie = || {
-        let mut given = COOKIES.iter().filter_map(|name| cookie(headers, name));
-        given.next().map(String::from_utf8_lossy)
-    };
-    header.or_else(of_query).or_else(of_cookie)
+    header.or_else(of_query)
+}
+
+fn of_cookie(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    const COOKIES: [&str; 2] = ["mercureAuthorization", "__Secure-mercure_access_token"];
+    let mut given = COOKIES.iter().filter_map(|name| cookie(headers, name));
+    given.next().map(String::from_utf8_lossy)
 }
 
 /// The value of a cookie (RFC 6265 section 4.2).

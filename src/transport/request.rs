@@ -1,6 +1,7 @@
 //! Answers one request of the public listener: with a demo page, a session, a reply, or an error.
 
-use hyper::{HeaderMap, Method, Request};
+use hyper::header::{HeaderValue, ORIGIN, REFERER};
+use hyper::{HeaderMap, Method, Request, Uri};
 
 use super::client::Peer;
 use super::connection_refusal::ConnectionRefusal;
@@ -22,7 +23,7 @@ use super::stream_live::StreamLive;
 use super::streams;
 use super::updates;
 use super::websocket::handshake;
-use crate::http;
+use crate::http::{self, Query};
 use crate::telemetry::{self, ShortRequest, Trace};
 
 /// Most header lines of a request; more are answered with 431 too. Browsers send some 20, and proxies add
@@ -153,6 +154,10 @@ async fn answer_route(
         }
         Transport::Updates => {
             check_origin(public, headers, peer, Origins::allow_reading)?;
+            let query = Query::new(request.uri().query());
+            if request.method() == Method::POST && credentials::is_sent_by_browser(headers, query) {
+                check_page(public, headers, peer)?;
+            }
             let answered = updates::answer(public, request, body, peer).await;
             if request.method() == Method::POST {
                 count_short(ShortRequest::Publish, &answered);
@@ -243,6 +248,21 @@ fn check_origin(
         true => Ok(()),
         false => Err(RequestRefused::origin(headers)),
     }
+}
+
+/// Checks the page of a request whose token is in a cookie (draft-dunglas-mercure, *Cookie*): by `Origin`, which is checked
+/// already, or else by `Referer`.
+fn check_page(public: &Public, headers: &HeaderMap, peer: Peer) -> Result<(), RequestRefused> {
+    if headers.contains_key(ORIGIN) {
+        return Ok(());
+    }
+    let origin = headers.get(REFERER).and_then(|page| {
+        let page = Uri::try_from(page.as_bytes()).ok()?;
+        HeaderValue::try_from(format!("{}://{}", page.scheme_str()?, page.authority()?)).ok()
+    });
+    let mut of_page = headers.clone();
+    of_page.insert(ORIGIN, origin.ok_or_else(RequestRefused::no_page)?);
+    check_origin(public, &of_page, peer, Origins::allow_reading)
 }
 
 /// Selects the protocol that the client offers first among the route's, and the subprotocol name for the

@@ -104,6 +104,19 @@ impl RequestRefused {
         }
     }
 
+    /// A token in a cookie without the page that sent it.
+    pub fn no_page() -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            code: "forbidden",
+            reason: Rejected::Origin,
+            ..Self::bad_request(
+                "a token in a cookie needs the header Origin or Referer of an allowed page, because a browser sends it \
+                 for every page; send it as Authorization: Bearer otherwise",
+            )
+        }
+    }
+
     /// A page of another origin; or, without `Origin`, a host name that another site may own.
     pub fn origin(headers: &HeaderMap) -> Self {
         let text = |name: HeaderName| {

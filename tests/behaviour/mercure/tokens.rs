@@ -70,9 +70,32 @@ async fn a_token_is_taken_from_the_header_or_else_the_query_or_else_a_cookie() {
     }
     let worse = format!("Cookie: mercureAuthorization={token}\r\nAuthorization: Bearer x\r\n");
     assert_eq!(refused(&node, &path, &worse).await.status, 401);
+}
+
+/// A browser sends cookies for every page, so the page must be one that may publish.
+#[tokio::test]
+async fn an_update_with_a_token_in_a_cookie_needs_an_allowed_page() {
+    let node = node().await;
     let cookie = format!("mercureAuthorization={}", publisher());
-    let posted = post_with(&node, &[("topic", "open:1")], &[("Cookie", &cookie)]).await;
-    assert_eq!(posted.status, 200);
+    let own = format!("http://{}", node.public);
+    let (own_page, evil_page) = (format!("{own}/page?a=b"), "https://evil.example/page");
+    for (header, status) in [
+        (None, 403),
+        (Some(("Origin", "https://evil.example")), 403),
+        (Some(("Origin", "null")), 403),
+        (Some(("Referer", evil_page)), 403),
+        (Some(("Referer", "no page")), 403),
+        (Some(("Referer", own_page.as_str())), 200),
+        (Some(("Origin", own.as_str())), 200),
+    ] {
+        let headers: Vec<_> = header.into_iter().chain([("Cookie", cookie.as_str())]).collect();
+        let posted = post_with(&node, &[("topic", "open:1")], &headers).await;
+        assert_eq!(posted.status, status, "{header:?}: {posted:?}");
+    }
+    let bearer = format!("Bearer {}", publisher());
+    let headers = [("Authorization", bearer.as_str()), ("Cookie", &cookie)];
+    let posted = post_with(&node, &[("topic", "open:1")], &headers).await;
+    assert_eq!(posted.status, 200, "a service names no page");
 }
 
 #[tokio::test]
